@@ -1,0 +1,37 @@
+"""cmr_hf: cardiac MR in Hugging Face's own shapes. Importing it registers everything with transformers.
+
+    import cmr_hf
+    from transformers import pipeline
+
+    result = pipeline("cmr-segmentation")("sax_stack/")   # LV cavity, myocardium, RV on the source grid
+
+Research use only; not a medical device.
+"""
+
+__version__ = "0.1.0"
+
+from .hub.configuration_cmr import CMRConfig, CMRViTConfig
+from .hub.image_processing_cmr import CMRImageProcessor
+from .hub.modeling_cmr import CMRForSemanticSegmentation, CMRViTModel
+from .hub.pipeline_cmr_segmentation import CMRSegmentationPipeline
+from .hub.reading_cmr import CMRImage, ReadingError, read_image
+from .registration import register
+from .samples import sample
+from .weights import embedded, embedded_names
+
+register()
+
+__all__ = [
+    "CMRConfig",
+    "CMRForSemanticSegmentation",
+    "CMRImage",
+    "CMRImageProcessor",
+    "CMRSegmentationPipeline",
+    "CMRViTConfig",
+    "CMRViTModel",
+    "ReadingError",
+    "embedded",
+    "embedded_names",
+    "read_image",
+    "sample",
+]

@@ -1,0 +1,1 @@
+"""Tasks, losses, metrics and the trainer that turn the encoder into a model for one task."""

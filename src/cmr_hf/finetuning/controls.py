@@ -1,0 +1,39 @@
+"""What a user would pick instead: a plain U-Net under the same trainer. MONAI, in training only."""
+
+import torch
+from torch import nn
+from transformers.modeling_outputs import SemanticSegmenterOutput
+
+from ..hub.configuration_cmr import CMRConfig
+from ..hub.decoding_cmr import segmentation_loss
+
+
+class PlainUNet(nn.Module):
+    """MONAI's DynUNet, residual, 16 to 256 channels in six levels (5.3 M parameters), one input channel.
+
+    Takes and gives what `CMRForSemanticSegmentation` does, with the same loss.
+    """
+
+    def __init__(self, config: CMRConfig):
+        super().__init__()
+        from monai.networks.nets import DynUNet
+
+        self.config = config
+        filters = [16, 32, 64, 128, 256, 256]
+        self.network = DynUNet(
+            spatial_dims=2,
+            in_channels=1,
+            out_channels=config.num_labels,
+            kernel_size=[3] * 6,
+            strides=[1] + [2] * 5,
+            upsample_kernel_size=[2] * 5,
+            filters=filters,
+            res_block=True,
+        )
+
+    def forward(
+        self, pixel_values: torch.Tensor, labels: torch.LongTensor | None = None, **kwargs
+    ) -> SemanticSegmenterOutput:
+        logits = self.network(pixel_values[:, :1])
+        loss = None if labels is None else segmentation_loss(logits, labels, self.config)
+        return SemanticSegmenterOutput(loss=loss, logits=logits)

@@ -1,0 +1,1 @@
+"""The suitcase: all code that travels to the Hub beside the weights."""

@@ -1,0 +1,116 @@
+"""`pipeline("cmr-segmentation")`: any cardiac MR image in, a label map on its own grid out."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from transformers.pipelines.base import ChunkPipeline
+
+from .reading_cmr import CMRImage, read_image
+
+SLICES_AT_ONCE = 16  # processed together; bounds the memory of a long cine
+
+
+class CMRSegmentationPipeline(ChunkPipeline):
+    """Segments an image, a stack or a cine, slice by slice, on the source grid.
+
+    Takes a path to DICOM (a file, or a folder that is one stack, over time where there are phases), NIfTI, PNG or
+    JPEG; a numpy array, torch tensor or PIL image of shape `(y, x)`, `(z, y, x)` or `(t, z, y, x)`; a dict
+    `{"image": …, "spacing_mm": (row, column)}`; or a list of these. Slices of one call, and of one list, are batched.
+
+    Call arguments:
+        spacing_mm (two `float`, *optional*): (row, column), instead of what the source says.
+        return_probabilities (`bool`, defaults to `False`): add `probabilities`.
+        batch_size (`int`, defaults to 8): slices per forward pass.
+
+    Returns a `dict` (a list of them for a list):
+        segmentation (`np.ndarray`, uint8): class ids; arrays and pictures keep their shape, files give `(t, z, y, x)`.
+        labels (`dict`): id → name.
+        scores (`dict`): name → mean probability over the pixels given to that class; `None` where there are none.
+        spacing_mm (two `float`): (row, column); `spacing_known` is `False` where it is the processor's default.
+        slice_distance_mm (`float` or `None`): centre to centre.
+        affine (`np.ndarray` of shape `(4, 4)` or `None`): (column, row, slice) → patient LPS mm.
+        left_out (`list` of `dict`): files of a folder that were not used, and why.
+        probabilities (`np.ndarray` of shape `(classes, …)`, float32): only with `return_probabilities`.
+
+    Research use only; not a medical device.
+    """
+
+    _load_processor = False
+    _load_image_processor = True
+    _load_video_processor = False
+    _load_feature_extractor = False
+    _load_tokenizer = False
+
+    def __init__(self, *args, **kwargs):
+        kwargs.setdefault("batch_size", 8)
+        super().__init__(*args, **kwargs)
+
+    def __call__(self, inputs: Any, **kwargs) -> dict | list[dict]:
+        if isinstance(inputs, tuple):
+            inputs = list(inputs)
+        if isinstance(inputs, list) and not inputs:
+            raise ValueError("the list of images is empty: pass at least one path or array")
+        return super().__call__(inputs, **kwargs)
+
+    def _sanitize_parameters(
+        self, spacing_mm: Any = None, return_probabilities: bool | None = None, **kwargs
+    ) -> tuple[dict, dict, dict]:
+        if kwargs:
+            raise TypeError(
+                f"cmr-segmentation does not take {sorted(kwargs)}: "
+                "it takes spacing_mm, return_probabilities and batch_size"
+            )
+        preprocess = {} if spacing_mm is None else {"spacing_mm": spacing_mm}
+        postprocess = {} if return_probabilities is None else {"return_probabilities": return_probabilities}
+        return preprocess, {}, postprocess
+
+    def preprocess(self, inputs: Any, spacing_mm: Any = None) -> Iterator[dict]:
+        image = read_image(inputs, spacing_mm=spacing_mm)
+        slices = image.pixels.reshape(-1, *image.pixels.shape[-2:])
+        spacing = self.image_processor.spacing_or_default(image.spacing_mm)
+        for start in range(0, len(slices), SLICES_AT_ONCE):
+            part = self.image_processor(slices[start : start + SLICES_AT_ONCE], spacing_mm=spacing)["pixel_values"]
+            for offset in range(len(part)):
+                last = start + offset == len(slices) - 1
+                yield {"pixel_values": part[offset : offset + 1], "image": image, "is_last": last}
+
+    def _forward(self, model_inputs: dict) -> dict:
+        pixel_values = model_inputs["pixel_values"].to(self.model.dtype)
+        logits = self.model(pixel_values=pixel_values).logits
+        return {"logits": logits, "image": model_inputs["image"], "is_last": model_inputs["is_last"]}
+
+    def postprocess(self, model_outputs: list[dict], return_probabilities: bool = False) -> dict:
+        image: CMRImage = model_outputs[0]["image"]
+        names = {int(index): name for index, name in self.model.config.id2label.items()}
+        spacing = self.image_processor.spacing_or_default(image.spacing_mm)
+        size = image.pixels.shape[-2:]
+        labels, probabilities = [], []
+        totals, counts = np.zeros(len(names)), np.zeros(len(names), dtype=np.int64)
+        for start in range(0, len(model_outputs), SLICES_AT_ONCE):
+            logits = torch.cat([output["logits"] for output in model_outputs[start : start + SLICES_AT_ONCE]])
+            found, chances = self.image_processor.segment(logits, size, spacing)
+            best = chances.amax(dim=1).flatten().double().numpy()
+            totals += np.bincount(found.flatten().numpy(), weights=best, minlength=len(names))
+            counts += np.bincount(found.flatten().numpy(), minlength=len(names))
+            labels.append(found.numpy())
+            if return_probabilities:
+                probabilities.append(chances.numpy())
+        result = {
+            "segmentation": np.concatenate(labels).reshape(image.pixels.shape),
+            "labels": names,
+            "scores": {
+                name: float(totals[index] / counts[index]) if counts[index] else None
+                for index, name in names.items()
+            },
+            "spacing_mm": spacing,
+            "spacing_known": image.spacing_mm is not None,
+            "slice_distance_mm": image.slice_distance_mm,
+            "affine": image.affine,
+            "left_out": image.left_out,
+        }
+        if return_probabilities:
+            stacked = np.concatenate(probabilities)  # (n, classes, y, x)
+            result["probabilities"] = np.moveaxis(stacked, 1, 0).reshape(len(names), *image.pixels.shape)
+        return result

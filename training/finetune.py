@@ -1,0 +1,106 @@
+"""Fine-tunes a CMR model on labelled stacks with the transformers Trainer.
+
+    accelerate launch training/finetune.py --config training/configs/segment_cine_sax.yaml
+    accelerate launch training/finetune.py --config training/configs/segment_cine_sax.yaml max_steps=100 output_dir=runs/try
+
+The keys of the YAML file are the arguments: those of `RecipeArguments` below and of `transformers.TrainingArguments`;
+`key=value` on the command line overrides the file. Run it again with the same `output_dir` and it goes on from the
+last checkpoint. The best model on the validation patients is saved, with its processor, in `output_dir/best`.
+"""
+
+import argparse
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+import yaml
+from transformers import HfArgumentParser, TrainingArguments, set_seed
+from transformers.trainer_utils import get_last_checkpoint
+
+from cmr_hf.data.acdc import read_acdc
+from cmr_hf.data.splits import load_split
+from cmr_hf.finetuning.augmentation import Augmentation
+from cmr_hf.finetuning.controls import PlainUNet
+from cmr_hf.finetuning.segmentation import AugmentingCollator, SegmentationSlices
+from cmr_hf.finetuning.trainer import SegmentationTrainer
+from cmr_hf.hub.configuration_cmr import CMRConfig
+from cmr_hf.hub.image_processing_cmr import CMRImageProcessor
+from cmr_hf.hub.modeling_cmr import CMRForSemanticSegmentation
+
+
+@dataclass
+class RecipeArguments:
+    data_root: str = field(metadata={"help": "folder with ACDC's patientNNN folders"})
+    splits: str = field(metadata={"help": "JSON with the patients of each side"})
+    dataset: str = field(default="acdc", metadata={"help": "key of the data set in `splits`"})
+    arm: str = field(default="vit", metadata={"help": "vit, or unet: the plain U-Net that the ViT must beat"})
+    model: dict = field(default_factory=dict, metadata={"help": "fields of CMRConfig"})
+    labels: dict = field(default_factory=dict, metadata={"help": "id: name, background first"})
+    augmentation: dict = field(default_factory=dict, metadata={"help": "fields of Augmentation"})
+    crop_sizes: list[int] = field(default_factory=lambda: [224], metadata={"help": "one is drawn for each batch"})
+    threads: int = field(default=0, metadata={"help": "CPU threads of torch; 0 leaves its choice"})
+
+
+def parse() -> tuple[RecipeArguments, TrainingArguments, dict]:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", required=True, type=Path)
+    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    options = parser.parse_args()
+    values = yaml.safe_load(options.config.read_text(encoding="utf-8"))
+    for override in options.overrides:
+        key, _, value = override.partition("=")
+        values[key] = yaml.safe_load(value)
+    recipe, training = HfArgumentParser((RecipeArguments, TrainingArguments)).parse_dict(values)
+    return recipe, training, values
+
+
+def main() -> None:
+    recipe, training, values = parse()
+    if recipe.threads:
+        torch.set_num_threads(recipe.threads)
+    set_seed(training.seed)
+
+    sides = load_split(recipe.splits, recipe.dataset)
+    train_set = SegmentationSlices(read_acdc(recipe.data_root, sides["train"]))
+    validation = list(read_acdc(recipe.data_root, sides["validation"]))
+    print(f"{len(train_set)} slices of {len(sides['train'])} patients to train on, "
+          f"{len(validation)} stacks of {len(sides['validation'])} patients to choose on")
+
+    id2label = {int(index): name for index, name in recipe.labels.items()}
+    config = CMRConfig(**recipe.model, id2label=id2label, label2id={name: index for index, name in id2label.items()})
+    model = PlainUNet(config) if recipe.arm == "unet" else CMRForSemanticSegmentation(config)
+    print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters")
+
+    settings = Augmentation(**recipe.augmentation)
+    trainer = SegmentationTrainer(
+        model=model,
+        args=training,
+        train_dataset=train_set,
+        data_collator=AugmentingCollator(recipe.crop_sizes, config.num_labels, settings, training.seed),
+        processor=CMRImageProcessor(),
+        eval_stacks=validation,
+    )
+    output = Path(training.output_dir)
+    started = time.perf_counter()
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(output) if output.is_dir() else None)
+    minutes = (time.perf_counter() - started) / 60
+
+    trainer.save_model(str(output / "best"))
+    record = {
+        "recipe": values,
+        "minutes": round(minutes, 1),
+        "steps": trainer.state.global_step,
+        "best_checkpoint": trainer.state.best_model_checkpoint,
+        "validation": trainer.evaluate(),
+        "train_patients": sides["train"],
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
+    (output / "best" / "training.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+    print(f"done in {minutes:.1f} minutes: {output / 'best'}")
+
+
+if __name__ == "__main__":
+    main()
