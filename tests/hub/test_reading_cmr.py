@@ -37,9 +37,7 @@ def write_nifti(path: Path, array: np.ndarray, zooms: tuple[float, ...] = (), **
         image.header["pixdim"][1 + index] = zoom
     for code, value in codes.items():
         image.header[code] = value
-    with (gzip.open if path.suffix == ".gz" else open)(
-        path, "wb"
-    ) as file:  # as nibabel.save would mend pixdim
+    with (gzip.open if path.suffix == ".gz" else open)(path, "wb") as file:  # as nibabel.save would mend pixdim
         image.header["magic"], image.header["vox_offset"] = b"n+1", 352
         file.write(image.header.binaryblock + b"\0" * 4 + array.tobytes(order="F"))
     return path
@@ -49,9 +47,7 @@ def write_nifti(path: Path, array: np.ndarray, zooms: tuple[float, ...] = (), **
 
 
 def test_a_single_file_gives_pixels_and_geometry_from_its_header(tmp_path):
-    image = read_image(
-        str(write_slice(tmp_path / "a.dcm", ImagePositionPatient=[-10, 20, 30], TriggerTime=40))
-    )
+    image = read_image(str(write_slice(tmp_path / "a.dcm", ImagePositionPatient=[-10, 20, 30], TriggerTime=40)))
     assert image.pixels.shape == (1, 1, 12, 16)
     assert image.pixels.dtype == np.uint16
     assert (image.spacing_mm, image.slice_distance_mm, image.kind) == ((1.25, 1.5), None, "dicom")
@@ -66,9 +62,7 @@ def test_when_spacing_is_passed_then_it_replaces_the_header_and_scales_the_affin
         assert np.allclose(np.diag(image.affine), [3, 2, 1, 1])
 
 
-@pytest.mark.parametrize(
-    "spacing", [(0.0, 1.4), (1.4,), (1, 1, 1), (-1, 1), (float("nan"), 1), "12", 1.4, (None, 1)]
-)
+@pytest.mark.parametrize("spacing", [(0.0, 1.4), (1.4,), (1, 1, 1), (-1, 1), (float("nan"), 1), "12", 1.4, (None, 1)])
 def test_when_passed_spacing_is_not_two_positive_numbers_then_reader_raises(spacing):
     message = refusal(np.zeros((4, 4)), spacing_mm=spacing)
     assert "`spacing_mm` needs two positive numbers (row, column) in mm, got" in message
@@ -172,9 +166,7 @@ def test_wherever_a_file_is_cut_then_reader_raises_its_own_error(tmp_path_factor
 
 
 @pytest.mark.parametrize("name", ["notes.dcm", "notes.png", "notes.nii", "notes.nii.gz", "notes.npy"])
-@pytest.mark.parametrize(
-    "content", [b"", b"just text, long enough to look like something" * 20, b"\0" * 5000]
-)
+@pytest.mark.parametrize("content", [b"", b"just text, long enough to look like something" * 20, b"\0" * 5000])
 def test_when_a_file_is_something_else_then_reader_raises_its_own_error(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     assert name in refusal(tmp_path / name)
@@ -189,9 +181,7 @@ def test_no_patient_data_in_errors_warnings_logs_or_results(tmp_path, caplog, re
     caplog.set_level(logging.DEBUG)
     bad = {"PatientBirthDate": "SECRET-4711", "PatientID": PATIENT["PatientID"] * 20}
     with pydicom.config.disable_value_validation():
-        for number, tags in enumerate(
-            ({}, {"Modality": "CT"}, {"PixelSpacing": [0, 0]}, {"PixelData": None})
-        ):
+        for number, tags in enumerate(({}, {"Modality": "CT"}, {"PixelSpacing": [0, 0]}, {"PixelData": None})):
             write_slice(tmp_path / f"{number}.dcm", **bad, **tags)
     told = [refusal(tmp_path / f"{number}.dcm") for number in (1, 2, 3)]
     told += [repr(read_image(tmp_path)), repr(read_image(tmp_path / "0.dcm")), caplog.text]

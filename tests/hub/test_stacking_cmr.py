@@ -31,13 +31,9 @@ def orientations(draw: st.DrawFn) -> np.ndarray:
     return basis[:, :2].T.ravel()
 
 
-@given(
-    orientation=orientations(), spacing=st.tuples(st.floats(0.5, 3), st.floats(0.5, 3)), gap=st.floats(2, 20)
-)
+@given(orientation=orientations(), spacing=st.tuples(st.floats(0.5, 3), st.floats(0.5, 3)), gap=st.floats(2, 20))
 @settings(max_examples=15, deadline=None)
-def test_affine_gives_the_patient_coordinates_of_the_dicom_formula(
-    tmp_path_factory, orientation, spacing, gap
-):
+def test_affine_gives_the_patient_coordinates_of_the_dicom_formula(tmp_path_factory, orientation, spacing, gap):
     folder = tmp_path_factory.mktemp("oblique")
     tags = {"PixelSpacing": [f"{value:.10g}" for value in spacing]}
     paths = write_stack(folder, slices=3, phases=2, orientation=orientation, distance_mm=gap, **tags)

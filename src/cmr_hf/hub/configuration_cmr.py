@@ -55,6 +55,8 @@ class CMRConfig(PreTrainedConfig):
             Weight of a cross-entropy term beside the soft Jaccard loss; the paper has none.
         ignore_index (`int`, defaults to 255):
             Label of pixels that count in no loss.
+        weights_license (`str`, *optional*):
+            Licence of trained weights, "cc-by-nc-sa-4.0" say; one that forbids commercial use is told once on loading.
     """
 
     model_type = "cmr"
@@ -66,6 +68,7 @@ class CMRConfig(PreTrainedConfig):
     jaccard_smoothing: float = 1.0
     cross_entropy_weight: float = 0.0
     ignore_index: int = 255
+    weights_license: str | None = None
 
     def __post_init__(self, **kwargs):
         self.backbone_config = backbone_config_from(self.backbone_config)

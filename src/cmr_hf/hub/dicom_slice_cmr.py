@@ -58,18 +58,14 @@ def checked_spacing(values: Any, what: str, remedy: str) -> tuple[float, float]:
     except (TypeError, ValueError):
         pair = ()
     if len(pair) != 2 or not all(math.isfinite(value) and value > 0 for value in pair):
-        raise ReadingError(
-            f"{what} needs two positive numbers (row, column) in mm, got {pair or values!r}: {remedy}"
-        )
+        raise ReadingError(f"{what} needs two positive numbers (row, column) in mm, got {pair or values!r}: {remedy}")
     return pair
 
 
 def clean_pixels(array: np.ndarray, name: str) -> np.ndarray:
     """Integers keep their type, booleans become uint8, floats float32; other types and bad pixels raise."""
     if array.dtype.kind not in "biuf":
-        raise ReadingError(
-            f"{name} needs real numbers, got dtype {array.dtype}: convert it to float32 or int16"
-        )
+        raise ReadingError(f"{name} needs real numbers, got dtype {array.dtype}: convert it to float32 or int16")
     if array.size == 0:
         raise ReadingError(f"{name} needs at least one pixel, got shape {array.shape}: check how it was made")
     integer = array.dtype.newbyteorder("=")
@@ -130,9 +126,7 @@ def _parse(path: Path, name: str, header_only: bool) -> Any:
             f"{name} is not a DICOM file (nor .nii, .nii.gz, PNG or JPEG): pass one of these or a numpy array"
         )
     if b"1.2.840.10008.1.2.1.99" in head and os.stat(path).st_size > _MAX_DEFLATED_BYTES:
-        raise ReadingError(
-            f"{name} needs at most 4 MiB when deflated: inflate it (dcmconv --write-xfer-little)"
-        )
+        raise ReadingError(f"{name} needs at most 4 MiB when deflated: inflate it (dcmconv --write-xfer-little)")
     try:
         with quiet():
             return pydicom.dcmread(path, force=True, stop_before_pixels=header_only)
@@ -249,9 +243,7 @@ def decode(one: DicomSlice) -> np.ndarray:
             + (remedy if compressed else "export or copy it again")
         ) from None
     if stored.shape != one.matrix:
-        raise ReadingError(
-            f"{one.name} needs pixels of shape {one.matrix}, got {stored.shape}: export it again"
-        )
+        raise ReadingError(f"{one.name} needs pixels of shape {one.matrix}, got {stored.shape}: export it again")
     if _text(dataset, "PhotometricInterpretation") == "MONOCHROME1":
         bits = int(_number(dataset, "BitsStored") or 16)
         stored = (-1 if _number(dataset, "PixelRepresentation") else 2**bits - 1) - stored.astype(np.int32)

@@ -5,9 +5,12 @@ from torch import nn
 from transformers import PreTrainedModel, ResNetModel
 from transformers.modeling_outputs import BaseModelOutput, BaseModelOutputWithPooling, SemanticSegmenterOutput
 from transformers.models.vit.modeling_vit import ViTModel
+from transformers.utils import logging
 
 from .configuration_cmr import CMRConfig, CMRViTConfig
 from .decoding_cmr import HybridDecoder, UNETRDecoder, segmentation_loss
+
+logger = logging.get_logger(__name__)
 
 
 class StochasticDepth(nn.Module):
@@ -98,6 +101,13 @@ class CMRPreTrainedModel(PreTrainedModel):
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_attention_backend = True
+
+    def __init__(self, config: CMRConfig):
+        super().__init__(config)
+        if config.weights_license and "-nc" in config.weights_license:
+            logger.warning_once(
+                f"these weights are licensed {config.weights_license}: not for commercial use; see LICENSE beside them"
+            )
 
 
 def build_encoder(config: CMRConfig) -> PreTrainedModel:

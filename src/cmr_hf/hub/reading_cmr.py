@@ -170,9 +170,7 @@ def _read_path(source: str | os.PathLike, spacing_mm: Spacing) -> CMRImage:
         mode = os.stat(name).st_mode
     except (OSError, ValueError) as error:
         kind = type(error).__name__
-        raise ReadingError(
-            f"{name!r} needs to be an existing file or folder ({kind}): check the path"
-        ) from None
+        raise ReadingError(f"{name!r} needs to be an existing file or folder ({kind}): check the path") from None
     path = Path(os.fsdecode(name))
     if stat.S_ISDIR(mode):
         return _read_folder(path, spacing_mm)
@@ -237,15 +235,11 @@ def _read_nifti(path: Path, spacing_mm: Spacing) -> CMRImage:
     shape = tuple(int(length) for length in file.shape)
     squeezed = shape if len(shape) < 5 else shape[:3] + tuple(length for length in shape[3:] if length != 1)
     if not 2 <= len(squeezed) <= 4:
-        raise ReadingError(
-            f"{path} needs 2 to 4 axes (x, y, z, t), got shape {shape}: save one volume or cine"
-        )
+        raise ReadingError(f"{path} needs 2 to 4 axes (x, y, z, t), got shape {shape}: save one volume or cine")
     dtype = file.get_data_dtype()
     expected = math.prod(shape) * max(dtype.itemsize, 4)
     if expected > _MAX_PIXEL_BYTES or file.dataobj.offset > _MAX_PIXEL_BYTES // 64 or min(shape) < 1:
-        raise ReadingError(
-            f"{path} needs 1 byte to 4 GiB of pixels, got shape {shape}: check its header or crop it"
-        )
+        raise ReadingError(f"{path} needs 1 byte to 4 GiB of pixels, got shape {shape}: check its header or crop it")
     if dtype.kind not in "biuf":
         raise ReadingError(f"{path} needs real gray values, got {dtype}: save the magnitude, not RGB")
     unit = {1: 1000.0, 3: 0.001}.get(int(header["xyzt_units"]) & 7, 1.0)  # metres, micrometres; else mm
@@ -256,9 +250,7 @@ def _read_nifti(path: Path, spacing_mm: Spacing) -> CMRImage:
         spacing_mm = checked_spacing(own, f"{path}: pixdim", remedy)
     many = len(squeezed) > 2 and squeezed[2] > 1
     if many and not (math.isfinite(zooms[2]) and zooms[2] > 0):
-        raise ReadingError(
-            f"{path}: pixdim needs a positive slice distance in mm, got {zooms[2]}: correct the header"
-        )
+        raise ReadingError(f"{path}: pixdim needs a positive slice distance in mm, got {zooms[2]}: correct the header")
     try:
         with quiet():
             trivial = file.dataobj.slope == 1 and file.dataobj.inter == 0
@@ -269,9 +261,7 @@ def _read_nifti(path: Path, spacing_mm: Spacing) -> CMRImage:
     full = values.reshape(squeezed + (1,) * (4 - len(squeezed)))
     pixels = clean_pixels(full.transpose(3, 2, 1, 0), str(path))  # (x, y, z, t) -> (t, z, y, x)
     affine = _nifti_affine(file, unit, own, spacing_mm)
-    return CMRImage(
-        pixels, spacing_mm, zooms[2] if many else None, affine, str(path), "nifti", file_shape=shape
-    )
+    return CMRImage(pixels, spacing_mm, zooms[2] if many else None, affine, str(path), "nifti", file_shape=shape)
 
 
 def _nifti_affine(file: Any, unit: float, own: Spacing, spacing_mm: Spacing) -> np.ndarray | None:
@@ -282,10 +272,12 @@ def _nifti_affine(file: Any, unit: float, own: Spacing, spacing_mm: Spacing) -> 
     if not np.isfinite(affine).all():
         return None
     affine[:3] *= unit
-    if spacing_mm != own:
-        lengths = np.linalg.norm(affine[:3, :2], axis=0)
-        affine[:3, :2] *= np.array(spacing_mm[::-1]) / np.where(lengths > 0, lengths, np.nan)
-    return affine if np.isfinite(affine).all() and abs(np.linalg.det(affine)) > 0 else None
+    with np.errstate(all="ignore"):  # absurd headers overflow here and are refused below
+        if spacing_mm != own:
+            lengths = np.linalg.norm(affine[:3, :2], axis=0)
+            affine[:3, :2] *= np.array(spacing_mm[::-1]) / lengths
+        regular = np.isfinite(affine).all() and 0 < abs(np.linalg.det(affine)) < np.inf
+    return affine if regular else None
 
 
 def _read_folder(folder: Path, spacing_mm: Spacing) -> CMRImage:
@@ -299,9 +291,7 @@ def _read_folder(folder: Path, spacing_mm: Spacing) -> CMRImage:
             left_out.append({"file": name, "reason": str(error)})
     chosen = largest_stack(headers, folder, left_out)
     if len(chosen) * math.prod(chosen[0].matrix if chosen else ()) * 4 > _MAX_PIXEL_BYTES:
-        raise ReadingError(
-            f"{folder} needs at most 4 GiB of pixels, got {len(chosen)} files: pass one stack's folder"
-        )
+        raise ReadingError(f"{folder} needs at most 4 GiB of pixels, got {len(chosen)} files: pass one stack's folder")
     for one in chosen:
         try:
             one.pixels = decode(one)

@@ -82,9 +82,7 @@ def arrange(
             leave(rival, "another series fills the same slice position")
         positions[number] = depth, _in_time(ranked[0])
     if 2 * contested > len(positions):
-        raise ReadingError(
-            f"{folder} needs one stack, got two series at the same slices: pass one series' folder"
-        )
+        raise ReadingError(f"{folder} needs one stack, got two series at the same slices: pass one series' folder")
 
     counts = Counter(len(phases) for _, phases in positions)
     usual = max(counts, key=lambda count: (counts[count], count))
