@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import cmr_hf
 from cmr_hf import cli, weights
 from cmr_hf.hub.reading_cmr import read_image
 from cmr_hf.samples import sample
@@ -79,9 +81,7 @@ def test_segment_writes_mask_overlay_and_measures_and_prints_a_table(pipe, stack
     assert pipe.calls == [{"path": str(stack), "spacing_mm": None, "batch_size": 3}]
 
 
-def test_when_one_of_several_is_bad_then_the_rest_is_done_and_the_exit_code_is_one(
-    pipe, stack, tmp_path, capsys
-):
+def test_when_one_of_several_is_bad_then_the_rest_is_done_and_the_exit_code_is_one(pipe, stack, tmp_path, capsys):
     bad = tmp_path / "notes.dcm"
     bad.write_text("not an image")
     out = tmp_path / "out"
@@ -97,7 +97,7 @@ def test_when_one_of_several_is_bad_then_the_rest_is_done_and_the_exit_code_is_o
     assert "notes.dcm" in problems[0]
     assert "missing" in problems[1]
     assert "Traceback" not in printed.err
-    assert "scan: no LV and RV volumes and EF, lv_mass_g, areas_mm2: pixel spacing unknown" in printed.out
+    assert "scan: no LV and RV volumes and EF, LV mass, areas: pixel spacing unknown" in printed.out
 
 
 def test_when_nothing_could_be_read_then_no_table_and_no_notice(pipe, tmp_path, capsys):
@@ -161,13 +161,15 @@ def test_wrong_usage_exits_with_two(bad, capsys):
 
 
 def test_help_does_not_load_what_only_commands_need():
+    # the subprocess finds this checkout, installed or not
+    environment = os.environ | {"PYTHONPATH": str(Path(cmr_hf.__file__).parents[1])}
     code = (
         "import sys; from cmr_hf import cli\n"
         "try: cli.main(['--help'])\n"
         "except SystemExit: pass\n"
         "print([m for m in ('matplotlib',) if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
     assert "segment" in done.stdout
     assert done.stdout.rstrip().endswith("[]")
 

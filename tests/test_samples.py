@@ -54,9 +54,7 @@ def test_no_private_elements_and_no_identity(headers):
 def test_uids_carry_neither_serial_number_nor_date(headers):
     # the root of the scanner's own UIDs, and of the anonymiser's (which end in the time of export)
     for header in headers:
-        uids = [e.value for e in header.iterall() if e.VR == "UI"] + [
-            header.file_meta.MediaStorageSOPInstanceUID
-        ]
+        uids = [e.value for e in header.iterall() if e.VR == "UI"] + [header.file_meta.MediaStorageSOPInstanceUID]
         assert not [u for u in uids if str(u).startswith(("1.3.12.2.1107", "1.2.826.0.1.3680043.9.1400"))]
     assert len({h.SOPInstanceUID for h in headers}) == len(headers)
 

@@ -90,12 +90,8 @@ def cleaned(source: Dataset, slice_number: int, phase_number: int, phases: int) 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--study", type=Path, required=True, help="folder with views.csv, LICENSE and dicom/SeN/*.dcm"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--study", type=Path, required=True, help="folder with views.csv, LICENSE and dicom/SeN/*.dcm")
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="where the .dcm files go")
     parser.add_argument("--every", type=int, default=2, help="keep every n-th phase, starting with the first")
     args = parser.parse_args()

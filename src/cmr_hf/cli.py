@@ -100,11 +100,7 @@ def info(args: argparse.Namespace) -> int:
     from .samples import SAMPLES
     from .weights import embedded, embedded_names
 
-    device = (
-        torch.cuda.get_device_name(0)
-        if torch.cuda.is_available()
-        else f"CPU, {torch.get_num_threads()} threads"
-    )
+    device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
     print(f"cmr_hf        {__version__}")
     print(f"transformers  {transformers.__version__}")
     print(f"torch         {torch.__version__}")
@@ -126,26 +122,16 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
     model = argparse.ArgumentParser(add_help=False)
     model.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
-    model.add_argument(
-        "--model", metavar="M", help="embedded model, folder or Hub id (default: cine short axis)"
-    )
-    model.add_argument(
-        "--batch-size", type=_positive_int, default=8, metavar="N", help="slices at once (default 8)"
-    )
+    model.add_argument("--model", metavar="M", help="embedded model, folder or Hub id (default: cine short axis)")
+    model.add_argument("--batch-size", type=_positive_int, default=8, metavar="N", help="slices at once (default 8)")
     model.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1, mps (default: transformers' choice)")
     model.add_argument("--full-field", action="store_true", help="overlay shows the whole field of view")
 
     one = commands.add_parser("segment", parents=[model], help="masks, overlays, measures of your images")
-    one.add_argument(
-        "paths", nargs="+", metavar="PATH", help="DICOM file or folder of one stack, NIfTI, PNG, JPEG"
-    )
-    one.add_argument(
-        "--spacing-mm", nargs=2, type=float, metavar=("R", "C"), help="distance of rows and columns"
-    )
+    one.add_argument("paths", nargs="+", metavar="PATH", help="DICOM file or folder of one stack, NIfTI, PNG, JPEG")
+    one.add_argument("--spacing-mm", nargs=2, type=float, metavar=("R", "C"), help="distance of rows and columns")
     one.set_defaults(run=segment)
-    shown = commands.add_parser(
-        "demo", parents=[model], help="the same on a real stack that ships with the package"
-    )
+    shown = commands.add_parser("demo", parents=[model], help="the same on a real stack that ships with the package")
     shown.set_defaults(run=demo, spacing_mm=None)
     about = commands.add_parser("info", help="versions, embedded models and samples")
     about.set_defaults(run=info)
@@ -200,9 +186,7 @@ def _segment_one(pipe: Any, path: str, out: Path, stem: str, args: argparse.Name
             full_field=args.full_field,
         ),
         write_mask(result, image, out / stem),
-        write_measures_json(
-            measures, result, out / f"{stem}_measures.json", source=stem, cmr_hf_version=__version__
-        ),
+        write_measures_json(measures, result, out / f"{stem}_measures.json", source=stem, cmr_hf_version=__version__),
     ]
     return Segmented(stem, measures, files, image.left_out)
 
@@ -287,7 +271,8 @@ def _print_remarks(entry: Segmented, prefix: str = "") -> None:
         # EDV, ESV, SV and EF of a ventricle are missing together
         sides = [side.upper() for side in ("lv", "rv") if f"{side}_edv_ml" in names]
         whole = [f"{' and '.join(sides)} volumes and EF"] if sides else []
-        rest = [name for name in names if not (sides and name[:2].upper() in sides and name != "lv_mass_g")]
+        others = {"lv_ef_percent": "LV EF", "rv_ef_percent": "RV EF", "lv_mass_g": "LV mass", "areas_mm2": "areas"}
+        rest = [text for name, text in others.items() if name in names and not (sides and "ef" in name)]
         print(f"{prefix}no {', '.join(whole + rest)}: {reason}")
     for note in entry.measures.notes:
         print(f"{prefix}note: {note}")

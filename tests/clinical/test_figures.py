@@ -1,10 +1,13 @@
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import cmr_hf
 from cmr_hf.clinical.colours import LABEL_COLOURS, rgb_of
 from cmr_hf.clinical.figures import heart_window, overlay_figure
 
@@ -19,9 +22,7 @@ def heart(phases=3, slices=4, side=96):
         labels[t, :, 40:56, 20:32] = 3
         labels[t, :, radius <= r + 5] = 2
         labels[t, :, radius <= r] = 1
-    pixels = np.random.default_rng(0).integers(0, 400, labels.shape).astype(np.uint16) + labels * np.uint16(
-        300
-    )
+    pixels = np.random.default_rng(0).integers(0, 400, labels.shape).astype(np.uint16) + labels * np.uint16(300)
     return pixels, labels
 
 
@@ -30,9 +31,7 @@ def colours_in(path, least=40):
     with Image.open(path) as picture:
         seen = np.asarray(picture.convert("RGB"), dtype=int)
     return {
-        label
-        for label in LABEL_COLOURS
-        if (np.abs(seen - 255 * np.array(rgb_of(label))).max(-1) <= 12).sum() >= least
+        label for label in LABEL_COLOURS if (np.abs(seen - 255 * np.array(rgb_of(label))).max(-1) <= 12).sum() >= least
     }
 
 
@@ -111,10 +110,12 @@ def test_the_same_input_gives_the_same_bytes(tmp_path):
 
 
 def test_importing_the_module_does_not_import_matplotlib_and_drawing_leaves_pyplot_alone(tmp_path):
+    # the subprocess finds this checkout, installed or not
+    environment = os.environ | {"PYTHONPATH": str(Path(cmr_hf.__file__).parents[1])}
     code = (
         "import sys; import numpy as np; from cmr_hf.clinical.figures import overlay_figure as f;"
         "assert 'matplotlib' not in sys.modules;"
         f"f(np.zeros((8, 8)), np.zeros((8, 8), int), None, {str(tmp_path / 'a.png')!r});"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)

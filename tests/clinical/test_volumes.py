@@ -39,9 +39,7 @@ def rings(radii_px, slices=4, side=48):
     distance_mm=st.floats(4.0, 12.0),
     offset=st.tuples(*[st.floats(0, 1)] * 3),
 )
-def test_volume_of_an_ellipsoid_on_an_anisotropic_grid_is_within_three_percent(
-    row_mm, column_mm, distance_mm, offset
-):
+def test_volume_of_an_ellipsoid_on_an_anisotropic_grid_is_within_three_percent(row_mm, column_mm, distance_mm, offset):
     semi_axes_mm = (48.0, 28.0, 33.0)
     inside = ellipsoid(semi_axes_mm, (row_mm, column_mm), distance_mm, offset)
     found = measure(inside.astype(np.uint8), (row_mm, column_mm), distance_mm, NAMES)

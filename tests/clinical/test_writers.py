@@ -104,9 +104,7 @@ def test_a_nifti_in_metres_keeps_its_unit(tmp_path):
     source.header.set_xyzt_units("meter")
     nib.save(source, tmp_path / "a.nii")
     image = read_image(tmp_path / "a.nii")
-    path = write_nifti_mask(
-        {"segmentation": np.zeros(image.pixels.shape, np.uint8)}, image, tmp_path / "m.nii"
-    )
+    path = write_nifti_mask({"segmentation": np.zeros(image.pixels.shape, np.uint8)}, image, tmp_path / "m.nii")
     assert nib.load(path).header.get_xyzt_units()[0] == "meter"
 
 

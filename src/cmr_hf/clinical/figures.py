@@ -50,9 +50,7 @@ class _Layout:
         wide, high = self.panel_in
         width = 2 * EDGE_IN + self.row_label_in + self.columns * (wide + GAP_IN) - GAP_IN
         rows = self.blocks * len(self.rows)
-        return max(width, LEAST_WIDTH_IN), HEAD_IN + FOOT_IN + rows * (high + GAP_IN) + (
-            self.blocks - 1
-        ) * BLOCK_IN
+        return max(width, LEAST_WIDTH_IN), HEAD_IN + FOOT_IN + rows * (high + GAP_IN) + (self.blocks - 1) * BLOCK_IN
 
     def panel_box_in(self, block: int, row: int, column: int) -> tuple[float, float, float, float]:
         """Left, bottom, width, height of a panel, from the lower left corner of the figure."""
@@ -109,9 +107,7 @@ def overlay_figure(
             axes = _panel(figure, layout.panel_box_in(block, row, column), layout.size_in)
             extent = (-0.5, x1 - x0 - 0.5, y1 - y0 - 0.5, -0.5)
             crop = np.nan_to_num(pixels[t, z, y0:y1, x0:x1].astype(np.float32), posinf=high, neginf=low)
-            axes.imshow(
-                crop, cmap="gray", vmin=low, vmax=high, interpolation="bicubic", extent=extent, aspect="auto"
-            )
+            axes.imshow(crop, cmap="gray", vmin=low, vmax=high, interpolation="bicubic", extent=extent, aspect="auto")
             _outlines(axes, labels[t, z, y0:y1, x0:x1])
             if row == 0 and len(layout.slices) > 1:
                 _stamp(axes, f"slice {z + 1}" if position == 0 else f"{z + 1}", 0.035, 0.965, "top", 8.5)
@@ -187,9 +183,7 @@ def _figure(layout: _Layout) -> "Figure":
     return figure
 
 
-def _panel(
-    figure: "Figure", box_in: tuple[float, float, float, float], size_in: tuple[float, float]
-) -> "Axes":
+def _panel(figure: "Figure", box_in: tuple[float, float, float, float], size_in: tuple[float, float]) -> "Axes":
     left, bottom, wide, high = box_in
     axes = figure.add_axes((left / size_in[0], bottom / size_in[1], wide / size_in[0], high / size_in[1]))
     axes.set_facecolor("black")
@@ -276,9 +270,7 @@ def _words(figure: "Figure", layout: _Layout, phases: int, title: str, geometry:
     wide, high = layout.size_in
 
     def write(text: str, x_in: float, down_in: float, size: float, colour: str = INK, **kwargs: Any) -> Any:
-        return figure.text(
-            x_in / wide, 1 - down_in / high, text, fontsize=size, color=colour, family=FONT, **kwargs
-        )
+        return figure.text(x_in / wide, 1 - down_in / high, text, fontsize=size, color=colour, family=FONT, **kwargs)
 
     room = int((wide - 2 * EDGE_IN) / 0.14 - 0.75 * len(facts))
     short = title if len(title) <= room else f"{title[: room - 1]}…"
@@ -323,8 +315,7 @@ def _legend(figure: "Figure", layout: _Layout, labels: np.ndarray, names: Mappin
     present = np.flatnonzero(np.bincount(labels.ravel().astype(np.uint8), minlength=256))
     shown = [i for i in present.tolist() if i != 0]
     handles = [
-        Patch(facecolor=LABEL_COLOURS.get(i, OTHER), edgecolor="none", label=names.get(i, f"label {i}"))
-        for i in shown
+        Patch(facecolor=LABEL_COLOURS.get(i, OTHER), edgecolor="none", label=names.get(i, f"label {i}")) for i in shown
     ]
     wide, high = layout.size_in
     if not handles:

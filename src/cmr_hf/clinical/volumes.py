@@ -61,8 +61,7 @@ class CineMeasures:
         if self.areas_mm2 is not None:
             made["areas_mm2"] = {n: np.round(a, 2).tolist() for n, a in self.areas_mm2.items()}
         made["volumes_ml"] = {
-            name: [None if v is None else round(v, 2) for v in values]
-            for name, values in self.volumes_ml.items()
+            name: [None if v is None else round(v, 2) for v in values] for name, values in self.volumes_ml.items()
         }
         return made | {"refusals": dict(self.refusals), "notes": list(self.notes)}
 
@@ -169,9 +168,7 @@ def _spacing(spacing_mm: Sequence[float]) -> tuple[float, float]:
     return pair
 
 
-def _why_no_volume(
-    spacing_mm: Sequence[float] | None, slice_distance_mm: float | None, slices: int
-) -> str | None:
+def _why_no_volume(spacing_mm: Sequence[float] | None, slice_distance_mm: float | None, slices: int) -> str | None:
     if spacing_mm is None:
         return "pixel spacing unknown"
     if slices == 1:
@@ -255,9 +252,7 @@ def _notes(
         notes.append("one phase: mass is measured in it, whichever phase it is")
     lost = np.flatnonzero(~lv_areas.any(axis=1))
     if lost.size:
-        notes.append(
-            f"no LV cavity found in phase {', '.join(str(p + 1) for p in lost)}: not considered for ES"
-        )
+        notes.append(f"no LV cavity found in phase {', '.join(str(p + 1) for p in lost)}: not considered for ES")
     at_ed = lv_areas[ed]
     inside = np.flatnonzero(at_ed)
     holes = [z + 1 for z in range(inside[0], inside[-1]) if not at_ed[z]]
@@ -272,7 +267,5 @@ def _notes(
     ends = [z for z in {0, len(at_ed) - 1} if at_ed[z] > 0.5 * at_ed.max()]
     if ends:
         where = ", ".join(str(z + 1) for z in sorted(ends))
-        notes.append(
-            f"at ED the LV is still large in slice {where}, the end of the stack: part may lie outside"
-        )
+        notes.append(f"at ED the LV is still large in slice {where}, the end of the stack: part may lie outside")
     return notes

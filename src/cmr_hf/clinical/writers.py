@@ -55,9 +55,7 @@ def write_nifti_mask(result: Mapping[str, Any], image: "CMRImage", path: str | P
         source = nib.load(image.source)
         labels = np.ascontiguousarray(restore_axes(labels, image)).astype(np.uint8)
         if labels.shape != source.shape:
-            raise ValueError(
-                f"label map has shape {labels.shape}, but {path.name}'s source has {source.shape}"
-            )
+            raise ValueError(f"label map has shape {labels.shape}, but {path.name}'s source has {source.shape}")
         mask = type(source)(labels, None, _geometry_only(source.header))
     else:
         stack = labels.reshape((1,) * (4 - labels.ndim) + labels.shape)

@@ -31,6 +31,10 @@ class CMRViTConfig(ViTConfig):
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
+        if not isinstance(self.patch_size, int):
+            if len(set(self.patch_size)) != 1:
+                raise ValueError(f"`patch_size` must be square, got {self.patch_size}: use 8 or 16")
+            self.patch_size = int(self.patch_size[0])
         if not 0.0 <= self.drop_path_rate < 1.0:
             raise ValueError(f"`drop_path_rate` must lie in [0, 1), got {self.drop_path_rate}: use 0.1 for DINO")
 
@@ -48,7 +52,7 @@ class CMRConfig(PreTrainedConfig):
             Segmentation decoder. `"unetr"`: skips from the ViT's own blocks (the paper's). `"hybrid"`: skips from a
             convolutional pyramid of the image, ViT tokens at the bottleneck.
         decoder_channels (`tuple` of `int`, defaults to `(16, 32, 64, 128)`):
-            Channels at 1/1, 1/2, 1/4 and 1/8 of the image size; patch 16 doubles the last at 1/16 (UNETR only).
+            Channels at 1/1, 1/2, 1/4 and 1/8 of the image size; patch 16 repeats the last at 1/16.
         jaccard_smoothing (`float`, defaults to 1.0):
             Added to intersection and union of each sample and class, in pixels.
         cross_entropy_weight (`float`, defaults to 0.0):
@@ -95,7 +99,9 @@ def backbone_config_from(value: dict | PreTrainedConfig | None) -> PreTrainedCon
     if value is None:
         return CMRViTConfig()
     if isinstance(value, PreTrainedConfig):
-        return value
+        if value.model_type in ("cmr_vit", "resnet"):
+            return value
+        value = value.to_dict()
     fields = dict(value)
     model_type = fields.pop("model_type", "cmr_vit")
     if model_type not in BACKBONES:

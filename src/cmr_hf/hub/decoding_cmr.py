@@ -69,8 +69,8 @@ def token_grid(pixel_values: torch.Tensor, patch_size: int) -> tuple[int, int]:
     return pixel_values.shape[-2] // patch_size, pixel_values.shape[-1] // patch_size
 
 
-def doublings_of(config: CMRConfig) -> int:
-    """How often the token grid must double to reach the image: 3 for patch 8, 4 for patch 16.
+def level_channels(config: CMRConfig) -> list[int]:
+    """Channels at 1/1, 1/2, … down to the token grid; patch 16 repeats the last of `decoder_channels` at 1/16.
 
     Raises:
         ValueError: for any other patch size.
@@ -78,7 +78,7 @@ def doublings_of(config: CMRConfig) -> int:
     patch_size = config.backbone_config.patch_size
     if patch_size not in (8, 16):
         raise ValueError(f"the decoders take a backbone of `patch_size` 8 or 16, got {patch_size}")
-    return int(math.log2(patch_size))
+    return [*config.decoder_channels, config.decoder_channels[-1]][: int(math.log2(patch_size)) + 1]
 
 
 class UNETRDecoder(nn.Module):
@@ -91,10 +91,10 @@ class UNETRDecoder(nn.Module):
 
     def __init__(self, config: CMRConfig):
         super().__init__()
-        doublings = doublings_of(config)
+        channels = level_channels(config)
+        doublings = len(channels) - 1  # of the token grid, until it is the image
         blocks, hidden_size = config.backbone_config.num_hidden_layers, config.backbone_config.hidden_size
         self.patch_size = config.backbone_config.patch_size
-        channels = (config.decoder_channels + [2 * config.decoder_channels[-1]])[: doublings + 1]
         self.tap_blocks = [max(1, round(blocks * (4 - tap) / 4)) for tap in range(doublings)]  # deepest first
         self.taps = nn.ModuleList(
             TokensToMap(hidden_size, channels[doublings - tap], doublings=tap) for tap in range(doublings)
@@ -119,23 +119,25 @@ class UNETRDecoder(nn.Module):
 class HybridDecoder(nn.Module):
     """A convolutional pyramid of the image for detail, the ViT's tokens at its bottleneck for context.
 
-    The pyramid keeps 1/1 (one convolution), 1/2, 1/4 and 1/8; the tokens of the last block join it at 1/8, doubled
-    once when the patch is 16. Source: the ConvUNETR of Fu et al. 2025 (CineMA), in two dimensions.
+    The pyramid halves the image down to the token grid (1/8 or 1/16), where the tokens of the last block join it; its
+    finer levels, and one convolution at 1/1, are the skips. Source: the ConvUNETR of Fu et al. 2025 (CineMA), in two
+    dimensions.
     """
 
     def __init__(self, config: CMRConfig):
         super().__init__()
         self.patch_size = config.backbone_config.patch_size
-        channels = config.decoder_channels
+        channels = level_channels(config)
         self.stem = nn.Sequential(
             nn.Conv2d(config.backbone_config.num_channels, channels[0], 3, padding=1, bias=False),
             nn.InstanceNorm2d(channels[0], affine=True),
             nn.LeakyReLU(0.01),
         )
-        self.downs = nn.ModuleList(ResidualBlock(channels[i], channels[i + 1], stride=2) for i in range(3))
-        self.tokens = TokensToMap(config.backbone_config.hidden_size, channels[3], doublings_of(config) - 3)
-        self.bottleneck = ResidualBlock(2 * channels[3], channels[3])
-        self.ups = nn.ModuleList(UpBlock(channels[i + 1], channels[i], channels[i]) for i in reversed(range(3)))
+        levels = range(len(channels) - 1)
+        self.downs = nn.ModuleList(ResidualBlock(channels[i], channels[i + 1], stride=2) for i in levels)
+        self.tokens = TokensToMap(config.backbone_config.hidden_size, channels[-1], doublings=0)
+        self.bottleneck = ResidualBlock(2 * channels[-1], channels[-1])
+        self.ups = nn.ModuleList(UpBlock(channels[i + 1], channels[i], channels[i]) for i in reversed(levels))
         self.classifier = nn.Conv2d(channels[0], config.num_labels, 1)
 
     def forward(

@@ -12,6 +12,7 @@ from transformers.utils import logging
 logger = logging.get_logger(__name__)
 
 LARGEST_SIDE = 8192
+LARGEST_VALUE = 1e37  # the range of one slice must not overflow float32
 
 
 def checked_spacing(spacing_mm: Any) -> tuple[float, float]:
@@ -20,7 +21,10 @@ def checked_spacing(spacing_mm: Any) -> tuple[float, float]:
     Raises:
         ValueError: anything else, zero and NaN included.
     """
-    values = np.atleast_1d(np.asarray(spacing_mm, dtype=np.float64))
+    try:
+        values = np.atleast_1d(np.asarray(spacing_mm, dtype=np.float64))
+    except (TypeError, ValueError):
+        values = np.empty(0)
     if values.shape == (1,):
         values = values.repeat(2)
     if values.shape != (2,) or not np.isfinite(values).all() or (values <= 0).any():
@@ -44,8 +48,8 @@ def resampling_matrix(
         source_mm (`float`), target_mm (`float`): pixel size in mm.
 
     Returns:
-        Weights of shape `(target, source)`, and the half-open range of target pixels inside the source; the rows
-        outside are zero.
+        Weights of shape `(target, source)`, and the half-open range of target pixels inside the source, (0, 0) where
+        there are none; the rows outside are zero.
     """
     index = torch.arange(target, dtype=torch.float64)
     position = (index - (target - 1) / 2) * (target_mm / source_mm) + (source - 1) / 2
@@ -55,7 +59,7 @@ def resampling_matrix(
     weights = (1 - distance.abs() / reach).clamp(min=0)
     weights = weights / weights.sum(dim=1, keepdim=True) * inside[:, None]
     covered = torch.nonzero(inside).flatten()
-    return weights.float(), (int(covered[0]), int(covered[-1]) + 1)
+    return weights.float(), (int(covered[0]), int(covered[-1]) + 1) if len(covered) else (0, 0)
 
 
 def percentile_per_slice(values: torch.Tensor, percentile: float) -> torch.Tensor:
@@ -141,7 +145,8 @@ class CMRImageProcessor(BaseImageProcessor):
         return BatchFeature({"pixel_values": pixel_values if return_tensors == "pt" else pixel_values.numpy()})
 
     def _spacings(self, spacing_mm: Any, count: int) -> list[tuple[float, float]]:
-        if spacing_mm is None or (np.ndim(spacing_mm) < 2 and None not in np.atleast_1d(spacing_mm).tolist()):
+        several = isinstance(spacing_mm, (list, tuple)) and any(one is None or np.ndim(one) for one in spacing_mm)
+        if not several and np.ndim(spacing_mm) < 2:
             return [self.spacing_or_default(spacing_mm)] * count
         if len(spacing_mm) != count:
             raise ValueError(f"`spacing_mm` has {len(spacing_mm)} entries for {count} images: give one pair each")
@@ -162,12 +167,14 @@ class CMRImageProcessor(BaseImageProcessor):
         rows, (top, bottom) = resampling_matrix(height, spacing_mm[0], self.size, self.spacing_mm)
         columns, (left, right) = resampling_matrix(width, spacing_mm[1], self.size, self.spacing_mm)
         flat = slices.flatten(0, 1)  # (n, c, h, w) -> (n·c, h, w)
+        crop = torch.full((flat.shape[0], self.size, self.size), -1.0)
+        if top == bottom or left == right:  # the image is smaller than one pixel of the crop
+            return crop.unflatten(0, slices.shape[:2]).expand(-1, 3, -1, -1).contiguous()
         real = rows[top:bottom] @ flat @ columns[left:right].T
         values = real.flatten(1)
         low = values.amin(dim=1)[:, None, None]
         high = percentile_per_slice(values, self.percentile)[:, None, None]
         reach = torch.where(high > low, high - low, 1.0)
-        crop = torch.full((flat.shape[0], self.size, self.size), -1.0)
         crop[:, top:bottom, left:right] = ((real - low) / reach).clamp(0, 1) * 2 - 1
         return crop.unflatten(0, slices.shape[:2]).expand(-1, 3, -1, -1).contiguous()
 
@@ -181,7 +188,12 @@ class CMRImageProcessor(BaseImageProcessor):
 
         Returns:
             `torch.Tensor` of shape `(n, channels, rows, columns)`, float32; NaN where the crop does not reach.
+
+        Raises:
+            ValueError: NaN or infinite values in the maps.
         """
+        if not torch.isfinite(maps).all():
+            raise ValueError("the model gave NaN or infinite values: load it in float32 or bfloat16, not float16")
         spacing = self.spacing_or_default(spacing_mm)
         side = maps.shape[-1]
         rows, (top, bottom) = resampling_matrix(side, self.spacing_mm, size[0], spacing[0])
@@ -246,6 +258,8 @@ def to_slices(image: Any, stack_channels: bool = False) -> torch.Tensor:
     Raises:
         ValueError: rank other than 2 to 4, no or too many pixels, NaN or infinite values, complex numbers.
     """
+    if len(getattr(image, "getbands", tuple)()) > 1:
+        raise ValueError(f"a picture must be gray, got mode {image.mode}: pass image.convert('L') if it is MR")
     array = image.detach().cpu() if isinstance(image, torch.Tensor) else np.asarray(image)
     if array.ndim not in (2, 3, 4):
         raise ValueError(
@@ -263,10 +277,10 @@ def to_slices(image: Any, stack_channels: bool = False) -> torch.Tensor:
         raise ValueError(
             f"an image side must be 1 to {LARGEST_SIDE} pixels and no axis empty, got {tuple(array.shape)}: crop it"
         )
-    broken = int((~torch.isfinite(array)).sum())
+    broken = array.numel() - int((array.abs() < LARGEST_VALUE).sum())
     if broken:
         raise ValueError(
-            f"{broken} of {array.numel()} pixels are NaN or infinite: replace them (numpy.nan_to_num) or leave the "
+            f"{broken} of {array.numel()} pixels are NaN, infinite or beyond {LARGEST_VALUE:g}: replace them (numpy.nan_to_num) or leave the "
             "slice out"
         )
     if not stack_channels:

@@ -31,7 +31,18 @@ class StochasticDepth(nn.Module):
         return f"rate={self.rate:.3f}"
 
 
-class CMRViTModel(ViTModel):
+class OwnNames:
+    """Saves the weights under the model's own names.
+
+    transformers would turn them back into the ViT's older names, which its Trainer (resuming, best model) and code
+    from the Hub without our registration cannot load.
+    """
+
+    def save_pretrained(self, *args, save_original_format: bool = False, **kwargs) -> None:
+        super().save_pretrained(*args, save_original_format=save_original_format, **kwargs)
+
+
+class CMRViTModel(OwnNames, ViTModel):
     """The encoder: a ViT that takes any image size its patch divides.
 
     Weights of a transformers `ViTModel` (a published DINO ViT-S/8, say) load into it with equal outputs. Position
@@ -88,7 +99,7 @@ class CMRViTModel(ViTModel):
         )
 
 
-class CMRPreTrainedModel(PreTrainedModel):
+class CMRPreTrainedModel(OwnNames, PreTrainedModel):
     """What all models with a head share: the encoder under `backbone`, loading and saving."""
 
     config_class = CMRConfig
@@ -129,6 +140,8 @@ class CMRForSemanticSegmentation(CMRPreTrainedModel):
         super().__init__(config)
         if config.backbone_config.model_type == "resnet":
             raise ValueError("a segmentation decoder over ResNet is not part of this release: use a ViT backbone")
+        if config.num_labels < 2:
+            raise ValueError(f"segmentation needs two labels or more, background first, got {config.num_labels}")
         self.backbone = build_encoder(config)
         decoder = UNETRDecoder if config.decoder_type == "unetr" else HybridDecoder
         self.decoder = decoder(config)

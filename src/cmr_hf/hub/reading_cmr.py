@@ -14,7 +14,7 @@ import math
 import os
 import stat
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +85,8 @@ def read_image(source: Any, spacing_mm: Any = None) -> CMRImage:
     Args:
         source: path of a DICOM file, of a folder that holds one DICOM stack (maybe over phases), of a NIfTI
             file (2-D to 4-D), of a PNG or JPEG; a numpy array or torch tensor of shape (y, x), (z, y, x) or
-            (t, z, y, x) (a third axis is always slices, never channels); a PIL image; or
-            {"image": any of these, "spacing_mm": (row, column)}.
+            (t, z, y, x) (a third axis is always slices, never channels); a PIL image; a `CMRImage`, which comes
+            back as it is; or {"image": any of these, "spacing_mm": (row, column)}.
         spacing_mm: pixel distance (row, column) in mm, used instead of the header's.
 
     Returns:
@@ -106,6 +106,8 @@ def read_image(source: Any, spacing_mm: Any = None) -> CMRImage:
     if spacing_mm is not None:
         remedy = "read it from PixelSpacing or pass spacing_mm="
         spacing_mm = checked_spacing(spacing_mm, "`spacing_mm`", remedy)
+    if isinstance(source, CMRImage):
+        return source if spacing_mm is None else replace(source, spacing_mm=spacing_mm)
     if isinstance(source, (str, os.PathLike)):
         return _read_path(source, spacing_mm)
     if isinstance(source, torch.Tensor):
