@@ -74,6 +74,7 @@ def test_segment_writes_mask_overlay_and_measures_and_prints_a_table(pipe, stack
     assert nib.load(out / "my_heart_1_mask.nii.gz").shape == (40, 36, 4, 5)
     content = json.loads((out / "my_heart_1_measures.json").read_text())
     assert content["es_phase"] == 2
+    assert content["model"] == "cine-sax"
     assert content["lv_edv_ml"] > content["lv_esv_ml"] > 0
     printed = capsys.readouterr().out
     assert re.search(rf"my_heart_1 +4 +5 +{content['lv_edv_ml']:.0f} ", printed)

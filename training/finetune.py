@@ -42,6 +42,10 @@ class RecipeArguments:
     crop_sizes: list[int] = field(default_factory=lambda: [224], metadata={"help": "one is drawn for each batch"})
     threads: int = field(default=0, metadata={"help": "CPU threads of torch; 0 leaves its choice"})
 
+    def __post_init__(self) -> None:
+        if self.arm not in ("vit", "unet"):
+            raise ValueError(f"`arm` must be one of vit and unet, got {self.arm!r}")
+
 
 def parse() -> tuple[RecipeArguments, TrainingArguments, dict]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

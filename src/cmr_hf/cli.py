@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .clinical import CineMeasures
 
 # transformers, torch and matplotlib are imported inside the commands, so that --help answers at once
+DEFAULT_MODEL = "cine-sax"
 SUFFIXES = (".nii.gz", ".nii", ".dcm", ".png", ".jpg", ".jpeg", ".npy", ".ima")
 
 
@@ -122,7 +123,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
     model = argparse.ArgumentParser(add_help=False)
     model.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
-    model.add_argument("--model", metavar="M", help="embedded model, folder or Hub id (default: cine short axis)")
+    model.add_argument(
+        "--model",
+        default=DEFAULT_MODEL,
+        metavar="M",
+        help=f"embedded model, folder or Hub id (default {DEFAULT_MODEL})",
+    )
     model.add_argument("--batch-size", type=_positive_int, default=8, metavar="N", help="slices at once (default 8)")
     model.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1, mps (default: transformers' choice)")
     model.add_argument("--full-field", action="store_true", help="overlay shows the whole field of view")
@@ -154,10 +160,9 @@ def _pipeline(args: argparse.Namespace) -> Any:
     from .weights import embedded, embedded_names
 
     logging.disable_progress_bar()
-    options: dict[str, Any] = {} if args.device is None else {"device": args.device}
-    if args.model is not None:
-        options["model"] = str(embedded(args.model)) if args.model in embedded_names() else args.model
-    return pipeline("cmr-segmentation", **options)
+    inside = args.model == DEFAULT_MODEL or args.model in embedded_names()
+    model = str(embedded(args.model)) if inside else args.model
+    return pipeline("cmr-segmentation", model=model, device=args.device)
 
 
 def _segment_one(pipe: Any, path: str, out: Path, stem: str, args: argparse.Namespace) -> Segmented:
@@ -186,7 +191,15 @@ def _segment_one(pipe: Any, path: str, out: Path, stem: str, args: argparse.Name
             full_field=args.full_field,
         ),
         write_mask(result, image, out / stem),
-        write_measures_json(measures, result, out / f"{stem}_measures.json", source=stem, cmr_hf_version=__version__),
+        write_measures_json(
+            measures,
+            result,
+            out / f"{stem}_measures.json",
+            source=stem,
+            # a folder's own path may say more than it should
+            model=Path(args.model).name if Path(args.model).is_dir() else args.model,
+            cmr_hf_version=__version__,
+        ),
     ]
     return Segmented(stem, measures, files, image.left_out)
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,6 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSemanticSegmentation, pipeline
 
 import cmr_hf
-import cmr_hf.publishing
 from cmr_hf.publishing import export, save_embedded
 
 LABELS = {0: "background", 1: "Ventrikelhöhle", 2: "scar"}
@@ -192,7 +192,8 @@ def test_when_an_export_fails_then_nothing_half_done_is_left(model, processor, t
     def full_disk(*args):
         raise OSError("no space left")
 
-    monkeypatch.setattr("cmr_hf.publishing.export._accompany", full_disk)
+    # by import_module: as an attribute, `publishing.export` is the function
+    monkeypatch.setattr(import_module("cmr_hf.publishing.export"), "_accompany", full_disk)
     with torch.no_grad():
         next(model.parameters()).add_(1.0)
     with pytest.raises(OSError, match="no space"):
@@ -266,6 +267,13 @@ def test_when_nothing_describes_the_model_then_a_minimal_card_does(model, proces
     assert "Research use only" in card.text
     assert "# scar-model" in card.text
     assert all(name in card.text for name in LABELS.values())
+
+
+def test_when_the_config_names_the_licence_of_the_weights_then_the_card_does_too(model, processor, tmp_path):
+    model.config.weights_license = "cc-by-nc-sa-4.0"
+    folder = export(model, tmp_path / "out", image_processor=processor)
+    assert config_of(folder)["weights_license"] == "cc-by-nc-sa-4.0"
+    assert ModelCard.load(folder / "README.md").data.license == "cc-by-nc-sa-4.0"
 
 
 def test_when_a_model_has_no_processor_then_the_error_says_what_to_pass(model, tmp_path):

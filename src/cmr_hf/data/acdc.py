@@ -52,7 +52,8 @@ def read_acdc(root: str | Path, patients: Iterable[str]) -> Iterator[LabelledSta
         patients (iterable of `str`): which ones.
 
     Raises:
-        ReadingError: a patient or one of its files is missing, broken, or mask and image differ in shape.
+        ReadingError: a patient or one of its files is missing or broken, mask and image differ in shape, or the mask
+            has other labels.
     """
     for patient in patients:
         folder = Path(root) / patient
@@ -60,12 +61,18 @@ def read_acdc(root: str | Path, patients: Iterable[str]) -> Iterator[LabelledSta
             raise ReadingError(f"{folder} has no Info.cfg: point `root` at the folder with ACDC's patientNNN folders")
         info = read_info(folder / "Info.cfg")
         for phase in ("ED", "ES"):
+            if not info.get(phase, "").isdecimal():
+                raise ReadingError(f"{folder / 'Info.cfg'} has no frame number for {phase}: fetch the file again")
             name = f"{patient}_frame{int(info[phase]):02d}"
             image = read_image(folder / f"{name}.nii.gz")
             mask = read_image(folder / f"{name}_gt.nii.gz")
             if image.pixels.shape != mask.pixels.shape:
                 raise ReadingError(
                     f"{name}: image {image.pixels.shape} and mask {mask.pixels.shape} differ: fetch the pair again"
+                )
+            if not np.isin(mask.pixels, range(len(TO_HOUSE_LABELS))).all():
+                raise ReadingError(
+                    f"{folder / name}_gt.nii.gz needs ACDC's labels 0 to 3, got {mask.pixels.max()}: fetch it again"
                 )
             yield LabelledStack(
                 patient=patient,

@@ -31,6 +31,11 @@ class PlainUNet(nn.Module):
             res_block=True,
         )
 
+    def state_dict(self, *args, **kwargs) -> dict[str, torch.Tensor]:
+        """Each tensor once: DynUNet holds its layers a second time under `skip_layers`, which safetensors refuses."""
+        state = super().state_dict(*args, **kwargs)
+        return {name: tensor for name, tensor in state.items() if ".skip_layers." not in name}
+
     def forward(
         self, pixel_values: torch.Tensor, labels: torch.LongTensor | None = None, **kwargs
     ) -> SemanticSegmenterOutput:

@@ -109,7 +109,8 @@ class UNETRDecoder(nn.Module):
         self, pixel_values: torch.Tensor, hidden_states: tuple[torch.Tensor, ...], last_hidden_state: torch.Tensor
     ) -> torch.Tensor:
         grid = token_grid(pixel_values, self.patch_size)
-        maps = [tap(hidden_states[block], grid) for tap, block in zip(self.taps, self.tap_blocks, strict=True)]
+        tokens = [last_hidden_state, *(hidden_states[block] for block in self.tap_blocks[1:])]
+        maps = [tap(part, grid) for tap, part in zip(self.taps, tokens, strict=True)]
         x, *skips = maps
         for up, skip in zip(self.ups, [*skips, self.stem(pixel_values)], strict=True):
             x = up(x, skip)

@@ -174,7 +174,8 @@ class CMRImageProcessor(BaseImageProcessor):
         values = real.flatten(1)
         low = values.amin(dim=1)[:, None, None]
         high = percentile_per_slice(values, self.percentile)[:, None, None]
-        reach = torch.where(high > low, high - low, 1.0)
+        rounding = 1e-5 * torch.maximum(low.abs(), high.abs())  # a constant image must not become its rounding errors
+        reach = torch.where(high - low > rounding, high - low, torch.inf)
         crop[:, top:bottom, left:right] = ((real - low) / reach).clamp(0, 1) * 2 - 1
         return crop.unflatten(0, slices.shape[:2]).expand(-1, 3, -1, -1).contiguous()
 

@@ -106,7 +106,8 @@ def export(
         _accompany(staging, folder, _source_of(model), weights)
         if not (staging / "README.md").exists() and not _has_own_readme(folder):
             labels = [str(name) for _, name in sorted(model.config.id2label.items())]
-            licence = licence_of(_legal_files(staging) or _legal_files(folder))
+            licence = getattr(model.config, "weights_license", None)  # remote code of an older release has none
+            licence = licence or licence_of(_legal_files(staging) or _legal_files(folder))
             card = minimal_card(folder.resolve().name, head.task, labels, licence)
             (staging / "README.md").write_text(card, encoding="utf-8")
     if not _legal_files(folder):

@@ -1,0 +1,75 @@
+"""Pipeline throughput on 64 slices against the bare model's forward at the same batch size: must be at least 0.9.
+
+    python tests/benchmarks/bench_pipeline.py
+    python tests/benchmarks/bench_pipeline.py --batch-size 16 --repetitions 9
+
+Both sides take turns, so that a busy machine slows both; the ratio is that of the medians.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from transformers import pipeline
+
+import cmr_hf
+
+FLOOR = 0.9
+SLICES, SHAPE, SPACING_MM = 64, (256, 216), (1.4, 1.4)
+
+
+def seconds(run: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default=None, help="a folder; by default the embedded model")
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--repetitions", type=int, default=7)
+    parser.add_argument("--dtype", default="float32", help="of the weights on both sides")
+    options = parser.parse_args()
+
+    pipe = pipeline("cmr-segmentation", model=options.model, dtype=getattr(torch, options.dtype))
+    rng = np.random.default_rng(0)
+    stack = (rng.gamma(2.0, 150.0, (SLICES, *SHAPE))).astype(np.int16)
+    pixel_values = pipe.image_processor(stack, spacing_mm=SPACING_MM)["pixel_values"].to(pipe.model.dtype)
+
+    @torch.inference_mode()
+    def bare() -> None:
+        for part in pixel_values.to(pipe.device).split(options.batch_size):
+            pipe.model(pixel_values=part)
+
+    def whole() -> None:
+        pipe(stack, spacing_mm=SPACING_MM, batch_size=options.batch_size)
+
+    def forth_and_back() -> None:
+        processor = pipe.image_processor
+        for part in np.array_split(stack, SLICES // 16):
+            processor(part, spacing_mm=SPACING_MM)
+            processor.segment(torch.zeros(len(part), pipe.model.config.num_labels, 224, 224), SHAPE, SPACING_MM)
+
+    for run in (bare, whole):
+        run()  # warm up
+    times = {run: [] for run in (bare, whole, forth_and_back)}
+    for _ in range(options.repetitions):
+        for run, taken in times.items():
+            taken.append(seconds(run))
+
+    bare_s, whole_s, around_s = (statistics.median(taken) for taken in times.values())
+    ratio = bare_s / whole_s
+    print(f"cmr_hf {cmr_hf.__version__}, torch {torch.__version__}, {torch.get_num_threads()} threads, {pipe.device}")
+    print(f"model forward   {SLICES / bare_s:7.1f} slices/s  ({bare_s:.3f} s for {SLICES})")
+    print(f"pipeline        {SLICES / whole_s:7.1f} slices/s  ({whole_s:.3f} s), of which processor {around_s:.3f} s")
+    print(f"pipeline / model forward = {ratio:.3f}  (floor {FLOOR})")
+    return int(ratio < FLOOR)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
