@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 from .hub.configuration_cmr import CMRConfig, CMRViTConfig
 from .hub.image_processing_cmr import CMRImageProcessor
-from .hub.modeling_cmr import CMRForSemanticSegmentation, CMRViTModel
+from .hub.modeling_cmr import CMRForSemanticSegmentation, CMRModel, CMRViTModel
 from .hub.pipeline_cmr_segmentation import CMRSegmentationPipeline
 from .hub.reading_cmr import CMRImage, ReadingError, read_image
 from .registration import register
@@ -26,6 +26,7 @@ __all__ = [
     "CMRForSemanticSegmentation",
     "CMRImage",
     "CMRImageProcessor",
+    "CMRModel",
     "CMRSegmentationPipeline",
     "CMRViTConfig",
     "CMRViTModel",

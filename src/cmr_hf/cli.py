@@ -174,7 +174,7 @@ def _segment_one(pipe: Any, path: str, out: Path, stem: str, args: argparse.Name
 
     spacing_mm = tuple(args.spacing_mm) if args.spacing_mm else None
     image = read_image(path, spacing_mm=spacing_mm)
-    result = pipe(path, spacing_mm=spacing_mm, batch_size=args.batch_size)
+    result = pipe(image, batch_size=args.batch_size)
     labels = result["segmentation"]
     measures = measure(labels, image.spacing_mm, image.slice_distance_mm, result["labels"])
     files = [

@@ -11,7 +11,7 @@ from transformers.pipelines import PIPELINE_REGISTRY
 
 from .hub.configuration_cmr import CMRConfig, CMRViTConfig
 from .hub.image_processing_cmr import CMRImageProcessor
-from .hub.modeling_cmr import CMRForSemanticSegmentation, CMRViTModel
+from .hub.modeling_cmr import CMRForSemanticSegmentation, CMRModel, CMRViTModel
 from .hub.pipeline_cmr_segmentation import CMRSegmentationPipeline
 from .weights import FOLDER
 
@@ -25,6 +25,7 @@ def register() -> None:
         AutoConfig.register(config.model_type, config, exist_ok=True)
         AutoImageProcessor.register(config, image_processor_classes={"pil": CMRImageProcessor}, exist_ok=True)
     AutoModel.register(CMRViTConfig, CMRViTModel, exist_ok=True)
+    AutoModel.register(CMRConfig, CMRModel, exist_ok=True)
     AutoModelForSemanticSegmentation.register(CMRConfig, CMRForSemanticSegmentation, exist_ok=True)
     register_checkpoint_conversion_mapping(
         "CMRViTModel", get_checkpoint_conversion_mapping(OLD_VIT_NAMES), overwrite=True

@@ -96,7 +96,7 @@ def test_without_augmentation_a_1_mm_image_is_what_the_processor_makes(shape):
     item |= {"spacing_mm": (1.0, 1.0), "centre_mm": (0.0, 0.0)}
     found, _ = augment_batch([item], 224, 2, OFF, generator())
     expected = CMRImageProcessor()(image, spacing_mm=(1.0, 1.0))["pixel_values"]
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)
 
 
 def test_without_augmentation_a_coarser_image_is_what_the_processor_makes():

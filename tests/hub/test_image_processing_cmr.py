@@ -82,10 +82,11 @@ def test_a_constant_image_becomes_minus_one_everywhere(level):
     assert (values(np.full((90, 110), level), spacing_mm=(1.3, 1.3)) == -1).all()
 
 
-def test_a_nearly_empty_slice_stays_finite():
+@pytest.mark.parametrize("level", [1000.0, 1e-3])
+def test_when_less_than_two_percent_of_a_slice_is_not_empty_then_the_cap_leaves_nothing(level):
     image = np.zeros((100, 100))
-    image[40:45, 40:45] = 1000.0  # less than 2 % of the pixels: the percentile is the minimum
-    assert torch.isfinite(values(image)).all()
+    image[40:45, 40:45] = level
+    assert (values(image) == -1).all()
 
 
 def test_slices_of_a_stack_are_processed_one_by_one():
@@ -154,8 +155,8 @@ def test_tiny_images_give_a_crop_that_is_mostly_padding(shape, spacing_mm):
 
 
 def test_huge_images_pass_up_to_8192_a_side():
-    out = values(np.pad(np.ones((100, 100), np.uint8), ((1450, 1450), (1200, 1200))), spacing_mm=(0.2, 0.2))
-    assert (out[0, 0] > 0).sum() == pytest.approx(20 * 20, rel=0.15)
+    out = values(np.pad(np.ones((500, 500), np.uint8), ((1250, 1250), (1000, 1000))), spacing_mm=(0.2, 0.2))
+    assert (out[0, 0] > 0).sum() == pytest.approx(100 * 100, rel=0.02)
     with pytest.raises(ValueError, match=r"1 to 8192 pixels.*\(3, 8193\): crop it"):
         values(np.zeros((3, 8193), np.uint8))
 

@@ -21,7 +21,7 @@ from transformers import pipeline
 import cmr_hf
 from cmr_hf.publishing import export
 
-SECONDS = 300  # for one process; a busy machine is slow to import torch
+SECONDS = 600  # before a process counts as hung; a busy machine takes minutes to import torch twice
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 CHILD = """

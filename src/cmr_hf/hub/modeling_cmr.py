@@ -128,6 +128,21 @@ def build_encoder(config: CMRConfig) -> PreTrainedModel:
     return CMRViTModel(config.backbone_config)
 
 
+class CMRModel(CMRPreTrainedModel):
+    """The encoder alone out of any published model, whatever its head: what `AutoModel` opens."""
+
+    _keys_to_ignore_on_load_unexpected = [r"^decoder\."]
+
+    def __init__(self, config: CMRConfig):
+        super().__init__(config)
+        self.backbone = build_encoder(config)
+        self.post_init()
+
+    def forward(self, pixel_values: torch.Tensor, **kwargs) -> BaseModelOutputWithPooling:
+        """`pixel_values` of shape `(batch, 3, height, width)` to what the encoder gives, see `CMRViTModel`."""
+        return self.backbone(pixel_values.to(self.dtype), **kwargs)
+
+
 class CMRForSemanticSegmentation(CMRPreTrainedModel):
     """Encoder and decoder: one logit per class and pixel, at the size of the input.
 

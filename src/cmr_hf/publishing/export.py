@@ -76,7 +76,7 @@ def export(
     only if the weights are still the same, else a minimal card is written. In a folder that holds an earlier export,
     that export is replaced; the user's own files there, a README.md and a licence included, stay.
 
-    `AutoModel` opens the folder as the whole model, whose `backbone` is the encoder.
+    `AutoModel` opens the encoder alone (`CMRModel`).
 
     Args:
         pipeline_or_model: a pipeline of this package, or a model; also one that was loaded as remote code.
@@ -222,7 +222,7 @@ def _config_for_hub(model: PreTrainedModel, head: Head) -> dict[str, Any]:
         STAMP: __version__,
         "auto_map": {
             "AutoConfig": "configuration_cmr.CMRConfig",
-            "AutoModel": name,
+            "AutoModel": "modeling_cmr.CMRModel",
             head.auto_class: name,
         },
         # `pt` must name classes of transformers
