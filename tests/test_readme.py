@@ -1,23 +1,39 @@
 """What the README tells a user to type runs as it stands."""
 
+import json
 import re
 import shlex
 from pathlib import Path
 
 import pytest
 
+from cmr_hf.publishing.tables import results_table
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CARDS = sorted((ROOT / "src/cmr_hf/weights").glob("*/README.md"))
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("index", range(len(blocks("python"))))
-def test_when_a_readme_snippet_is_run_then_it_works(index: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+SNIPPETS = blocks("python") + [block for card in CARDS for block in blocks("python", card.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize("index", range(len(SNIPPETS)))
+def test_when_a_snippet_of_the_readme_or_a_card_is_run_then_it_works(
+    index: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    exec(compile(blocks("python")[index], f"README block {index}", "exec"), {"__name__": "readme"})
+    exec(compile(SNIPPETS[index], f"snippet {index}", "exec"), {"__name__": "readme"})
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.parent.name)
+def test_when_a_card_states_numbers_then_they_are_those_measured(card: Path) -> None:
+    table = results_table(json.loads((card.parent / "results.json").read_text(encoding="utf-8")))
+    assert table in card.read_text(encoding="utf-8")
+    assert table in README
 
 
 def test_when_readme_names_a_command_then_the_command_line_knows_it() -> None:

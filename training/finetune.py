@@ -1,7 +1,8 @@
 """Fine-tunes a CMR model on labelled stacks with the transformers Trainer.
 
     accelerate launch training/finetune.py --config training/configs/segment_cine_sax.yaml
-    accelerate launch training/finetune.py --config training/configs/segment_cine_sax.yaml max_steps=100 output_dir=runs/try
+    accelerate launch training/finetune.py --config training/configs/segment_cine_sax.yaml \\
+        max_steps=100 output_dir=runs/try
 
 The keys of the YAML file are the arguments: those of `RecipeArguments` below and of `transformers.TrainingArguments`;
 `key=value` on the command line overrides the file. Run it again with the same `output_dir` and it goes on from the
@@ -69,8 +70,10 @@ def main() -> None:
     sides = load_split(recipe.splits, recipe.dataset)
     train_set = SegmentationSlices(read_acdc(recipe.data_root, sides["train"]))
     validation = list(read_acdc(recipe.data_root, sides["validation"]))
-    print(f"{len(train_set)} slices of {len(sides['train'])} patients to train on, "
-          f"{len(validation)} stacks of {len(sides['validation'])} patients to choose on")
+    print(
+        f"{len(train_set)} slices of {len(sides['train'])} patients to train on, "
+        f"{len(validation)} stacks of {len(sides['validation'])} patients to choose on"
+    )
 
     id2label = {int(index): name for index, name in recipe.labels.items()}
     config = CMRConfig(**recipe.model, id2label=id2label, label2id={name: index for index, name in id2label.items()})

@@ -142,7 +142,9 @@ def test_a_mask_of_more_than_20_mm_returns_with_dice_of_097(extent_mm, spacing_m
     y, x = positions_mm(shape, spacing_mm)
     seen = (np.abs(y) < 111) & (np.abs(x) < 111)
     truth = (mask == 1) & seen
-    sides_mm = [np.ptp(index) * mm if len(index) else 0 for index, mm in zip(np.nonzero(truth), spacing_mm, strict=True)]
+    sides_mm = [
+        np.ptp(index) * mm if len(index) else 0 for index, mm in zip(np.nonzero(truth), spacing_mm, strict=True)
+    ]
     if min(sides_mm) < 20:  # what the image or the crop left of it is no structure over 20 mm
         return
     assert dice((back == 1) & seen, truth) >= 0.97

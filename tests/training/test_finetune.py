@@ -12,7 +12,8 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from cmr_hf import CMRForSemanticSegmentation, CMRImageProcessor
+from cmr_hf import CMRConfig, CMRForSemanticSegmentation, CMRImageProcessor
+from cmr_hf.finetuning.controls import PlainUNet
 from tests.acdc_factory import write_acdc
 
 BACKBONE = {
@@ -91,7 +92,9 @@ def test_the_best_model_opens_with_its_processor_and_labels(first_run):
 def test_the_best_model_is_the_best_checkpoint(first_run):
     folder, _ = first_run
     record = json.loads((folder / "best" / "training.json").read_text())
-    best, chosen = (load_file(Path(path) / "model.safetensors") for path in (folder / "best", record["best_checkpoint"]))
+    best, chosen = (
+        load_file(Path(path) / "model.safetensors") for path in (folder / "best", record["best_checkpoint"])
+    )
     assert best.keys() == chosen.keys()
     assert all(torch.equal(best[name], chosen[name]) for name in best)
     assert record["steps"] == 4
@@ -125,13 +128,19 @@ def test_when_it_is_run_again_then_it_goes_on_from_the_last_checkpoint(first_run
     assert 0 < biggest < 0.05  # two small steps from the checkpoint, not from new random weights
 
 
-def test_the_plain_u_net_trains_with_the_same_recipe(script, recipe, monkeypatch):
+def test_the_plain_u_net_trains_with_the_same_recipe(script, recipe, monkeypatch, capsys):
     pytest.importorskip("monai")
     folder = recipe.parent / "unet"
     run_here(script, monkeypatch, recipe, "arm=unet", f"output_dir={folder}", "max_steps=2")
+    assert "missing keys" not in capsys.readouterr().err
     weights = load_file(folder / "best" / "model.safetensors")
     assert sum(value.numel() for value in weights.values()) == pytest.approx(5.3e6, rel=0.02)
-    assert json.loads((folder / "best" / "training.json").read_text())["steps"] == 2
+    record = json.loads((folder / "best" / "training.json").read_text())
+    assert record["steps"] == 2
+    config = CMRConfig(num_labels=4)
+    PlainUNet(config).load_state_dict(weights, strict=True)
+    with pytest.raises(RuntimeError, match="network.input_block.conv1.conv.weight"):
+        PlainUNet(config).load_state_dict({}, strict=True)
 
 
 def test_when_the_arm_is_unknown_then_it_raises_before_training(script, recipe, monkeypatch):

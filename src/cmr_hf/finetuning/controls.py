@@ -1,5 +1,8 @@
 """What a user would pick instead: a plain U-Net under the same trainer. MONAI, in training only."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import nn
 from transformers.modeling_outputs import SemanticSegmenterOutput
@@ -35,6 +38,14 @@ class PlainUNet(nn.Module):
         """Each tensor once: DynUNet holds its layers a second time under `skip_layers`, which safetensors refuses."""
         state = super().state_dict(*args, **kwargs)
         return {name: tensor for name, tensor in state.items() if ".skip_layers." not in name}
+
+    def load_state_dict(self, state_dict: Mapping[str, torch.Tensor], strict: bool = True, assign: bool = False) -> Any:
+        """Takes what `state_dict` gives; the second names are the same tensors."""
+        result = super().load_state_dict(state_dict, strict=False, assign=assign)
+        missing = [name for name in result.missing_keys if ".skip_layers." not in name]
+        if strict and (missing or result.unexpected_keys):
+            raise RuntimeError(f"the weights lack {missing} and have unknown {result.unexpected_keys}")
+        return type(result)(missing, result.unexpected_keys)
 
     def forward(
         self, pixel_values: torch.Tensor, labels: torch.LongTensor | None = None, **kwargs

@@ -130,8 +130,6 @@ def evaluate_stacks(
     """`dice_table` of a model on stacks, on their own grids."""
     was_training = model.training
     model.eval()
-    cases = [
-        (segment_stack(model, processor, stack.images, stack.spacing_mm), stack.masks) for stack in stacks
-    ]
+    cases = [(segment_stack(model, processor, stack.images, stack.spacing_mm), stack.masks) for stack in stacks]
     model.train(was_training)
     return dice_table(cases, labels)

@@ -101,8 +101,7 @@ class CMRSegmentationPipeline(ChunkPipeline):
             "segmentation": np.concatenate(labels).reshape(image.pixels.shape),
             "labels": names,
             "scores": {
-                name: float(totals[index] / counts[index]) if counts[index] else None
-                for index, name in names.items()
+                name: float(totals[index] / counts[index]) if counts[index] else None for index, name in names.items()
             },
             "spacing_mm": spacing,
             "spacing_known": image.spacing_mm is not None,

@@ -1,0 +1,31 @@
+"""Measured numbers as Markdown, so that a card and the README say what `results.json` says."""
+
+
+def results_table(results: dict) -> str:
+    """Dice of a segmentation model beside its control, as one Markdown table.
+
+    Args:
+        results (`dict`): `results.json` of an embedded model: `test` and `control.test`, each with `dice` (per slice and
+            per volume) and `sunnybrook.dice` (per slice and per patient), as `training/evaluate.py` wrote them.
+    """
+    test, control = results["test"], results["control"]["test"]
+    lines = [
+        "| test patients | structure | per slice | per volume | U-Net per slice | U-Net per volume |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in test["dice"]["per_volume"]:
+        cells = [_cell(side["dice"][level][name]) for side in (test, control) for level in ("per_slice", "per_volume")]
+        lines.append(f"| ACDC, {test['patients']} | {name} | {' | '.join(cells)} |")
+    for name in test["sunnybrook"]["dice"]["per_patient"]:
+        cells = [
+            _cell(side["sunnybrook"]["dice"][level][name])
+            for side in (test, control)
+            for level in ("per_slice", "per_patient")
+        ]
+        lines.append(f"| Sunnybrook, {test['sunnybrook']['patients']} | {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(entry: dict) -> str:
+    """Mean (standard deviation) of one entry, or "not measured"."""
+    return "not measured" if entry["mean"] is None else f"{entry['mean']:.3f} ({entry['sd']:.2f})"
