@@ -92,9 +92,7 @@ def imports_of(root: Path, file: Path) -> list[Import]:
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else ()
             module = ".".join([*base, *([node.module] if node.module else [])])
-            found.extend(
-                Import(node.lineno, module, a.name, node.level, in_try, at_import_time) for a in node.names
-            )
+            found.extend(Import(node.lineno, module, a.name, node.level, in_try, at_import_time) for a in node.names)
         elif isinstance(node, ast.Call) and _called_name(node).split(".")[-1] in (
             "import_module",
             "__import__",
@@ -166,9 +164,7 @@ def hub_faults(root: Path) -> Iterator[str]:
             if item.level > 0 and item.module not in {f"{PACKAGE}.hub.{name}" for name in siblings}:
                 yield f"{where}:{item.line}: write `from .sibling import Name`, not from `{item.module}`"
         # transformers looks for relative imports with this expression, docstrings included
-        for name in re.findall(
-            r"^\s*from\s+\.(\S+)\s+import", file.read_text(encoding="utf-8"), re.MULTILINE
-        ):
+        for name in re.findall(r"^\s*from\s+\.(\S+)\s+import", file.read_text(encoding="utf-8"), re.MULTILINE):
             if name not in siblings:
                 yield f"{where}: transformers would look for a hub file called {name}.py"
 

@@ -48,6 +48,7 @@ def test_when_readme_names_a_command_then_the_command_line_knows_it() -> None:
 def test_when_readme_names_a_file_of_the_tree_then_it_is_there() -> None:
     links = [target for target in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in target]
     configs = re.findall(r"--config (\S+)", README)
-    assert links and configs
+    assert links
+    assert configs
     for name in links + configs:
         assert (ROOT / name).is_file(), name

@@ -11,7 +11,6 @@ last checkpoint. The best model on the validation patients is saved, with its pr
 
 import argparse
 import json
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from cmr_hf.data.splits import load_split
 from cmr_hf.finetuning.augmentation import Augmentation
 from cmr_hf.finetuning.controls import PlainUNet
 from cmr_hf.finetuning.segmentation import AugmentingCollator, SegmentationSlices
-from cmr_hf.finetuning.trainer import SegmentationTrainer
+from cmr_hf.finetuning.trainer import ElapsedTime, SegmentationTrainer
 from cmr_hf.hub.configuration_cmr import CMRConfig
 from cmr_hf.hub.image_processing_cmr import CMRImageProcessor
 from cmr_hf.hub.modeling_cmr import CMRForSemanticSegmentation
@@ -38,6 +37,7 @@ class RecipeArguments:
     dataset: str = field(default="acdc", metadata={"help": "key of the data set in `splits`"})
     arm: str = field(default="vit", metadata={"help": "vit, or unet: the plain U-Net that the ViT must beat"})
     model: dict = field(default_factory=dict, metadata={"help": "fields of CMRConfig"})
+    init_from: str | None = field(default=None, metadata={"help": "folder of a ViT model of this shape to go on from"})
     labels: dict = field(default_factory=dict, metadata={"help": "id: name, background first"})
     augmentation: dict = field(default_factory=dict, metadata={"help": "fields of Augmentation"})
     crop_sizes: list[int] = field(default_factory=lambda: [224], metadata={"help": "one is drawn for each batch"})
@@ -77,7 +77,12 @@ def main() -> None:
 
     id2label = {int(index): name for index, name in recipe.labels.items()}
     config = CMRConfig(**recipe.model, id2label=id2label, label2id={name: index for index, name in id2label.items()})
-    model = PlainUNet(config) if recipe.arm == "unet" else CMRForSemanticSegmentation(config)
+    if recipe.arm == "unet":
+        model = PlainUNet(config)
+    elif recipe.init_from:
+        model = CMRForSemanticSegmentation.from_pretrained(recipe.init_from, config=config, dtype=torch.float32)
+    else:
+        model = CMRForSemanticSegmentation(config)
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters")
 
     settings = Augmentation(**recipe.augmentation)
@@ -89,10 +94,11 @@ def main() -> None:
         processor=CMRImageProcessor(),
         eval_stacks=validation,
     )
+    elapsed = ElapsedTime()
+    trainer.add_callback(elapsed)
     output = Path(training.output_dir)
-    started = time.perf_counter()
     trainer.train(resume_from_checkpoint=get_last_checkpoint(output) if output.is_dir() else None)
-    minutes = (time.perf_counter() - started) / 60
+    minutes = elapsed.minutes
 
     trainer.save_model(str(output / "best"))
     record = {

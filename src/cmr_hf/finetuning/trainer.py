@@ -1,10 +1,13 @@
-"""The Trainer for segmentation: evaluation on whole stacks, on their own grids."""
+"""The Trainer for segmentation: evaluation on whole stacks, on their own grids; and what training cost."""
 
+import json
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Trainer
+from transformers import Trainer, TrainerCallback
 
 from ..data.acdc import LabelledStack
 from ..hub.image_processing_cmr import CMRImageProcessor
@@ -43,3 +46,32 @@ class SegmentationTrainer(Trainer):
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+
+class ElapsedTime(TrainerCallback):
+    """Minutes of training, counted on over stops: each checkpoint's are kept in `output_dir/elapsed_minutes.json`."""
+
+    def __init__(self) -> None:
+        self._before = 0.0
+        self._started = time.perf_counter()
+
+    @property
+    def minutes(self) -> float:
+        return self._before + (time.perf_counter() - self._started) / 60
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._started = time.perf_counter()
+        self._before = self._kept(args).get(str(state.global_step), 0.0) if state.global_step else 0.0
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.is_world_process_zero:
+            kept = self._kept(args) | {str(state.global_step): round(self.minutes, 2)}
+            self._file(args).write_text(json.dumps(kept), encoding="utf-8")
+
+    def _kept(self, args: Any) -> dict[str, float]:
+        file = self._file(args)
+        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+    @staticmethod
+    def _file(args: Any) -> Path:
+        return Path(args.output_dir) / "elapsed_minutes.json"

@@ -5,8 +5,8 @@ def results_table(results: dict) -> str:
     """Dice of a segmentation model beside its control, as one Markdown table.
 
     Args:
-        results (`dict`): `results.json` of an embedded model: `test` and `control.test`, each with `dice` (per slice and
-            per volume) and `sunnybrook.dice` (per slice and per patient), as `training/evaluate.py` wrote them.
+        results (`dict`): `results.json` of an embedded model: `test` and `control.test`, each with `dice` (per slice
+            and per volume) and `sunnybrook.dice` (per slice and per patient), as `training/evaluate.py` wrote them.
     """
     test, control = results["test"], results["control"]["test"]
     lines = [
