@@ -24,9 +24,9 @@ class FakePipeline:
     def __init__(self):
         self.calls = []
 
-    def __call__(self, path, spacing_mm=None, batch_size=1):
-        self.calls.append({"path": path, "spacing_mm": spacing_mm, "batch_size": batch_size})
-        image = read_image(path, spacing_mm=spacing_mm)
+    def __call__(self, source, batch_size=1):
+        image = read_image(source)
+        self.calls.append({"source": image.source, "spacing_mm": image.spacing_mm, "batch_size": batch_size})
         shape = (1,) * (4 - image.pixels.ndim) + image.pixels.shape
         y, x = np.mgrid[: shape[2], : shape[3]]
         radius = np.hypot(y - shape[2] / 2, x - shape[3] / 2)
@@ -79,7 +79,7 @@ def test_segment_writes_mask_overlay_and_measures_and_prints_a_table(pipe, stack
     printed = capsys.readouterr().out
     assert re.search(rf"my_heart_1 +4 +5 +{content['lv_edv_ml']:.0f} ", printed)
     assert printed.count("not a medical device") == 1
-    assert pipe.calls == [{"path": str(stack), "spacing_mm": None, "batch_size": 3}]
+    assert pipe.calls == [{"source": str(stack), "spacing_mm": pytest.approx((1.5, 1.4)), "batch_size": 3}]
 
 
 def test_when_one_of_several_is_bad_then_the_rest_is_done_and_the_exit_code_is_one(pipe, stack, tmp_path, capsys):

@@ -7,6 +7,7 @@ import torch
 from torch.utils.data import Dataset
 
 from ..data.acdc import LabelledStack
+from ..hub.components_cmr import keep_largest_components
 from ..hub.image_processing_cmr import CMRImageProcessor
 from .augmentation import Augmentation, augment_batch
 
@@ -86,7 +87,8 @@ def segment_stack(
     device = next(model.parameters()).device
     pixel_values = processor(images, spacing_mm=spacing_mm)["pixel_values"]
     logits = [model(pixel_values=part.to(device)).logits.float().cpu() for part in pixel_values.split(batch_size)]
-    return processor.segment(torch.cat(logits), images.shape[-2:], spacing_mm)[0].numpy()
+    labels = processor.segment(torch.cat(logits), images.shape[-2:], spacing_mm)[0]
+    return keep_largest_components(labels[None], model.config.single_component_labels or [])[0].numpy()
 
 
 def dice(predicted: np.ndarray, truth: np.ndarray) -> float | None:

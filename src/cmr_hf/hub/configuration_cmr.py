@@ -59,6 +59,8 @@ class CMRConfig(PreTrainedConfig):
             Weight of a cross-entropy term beside the soft Jaccard loss; the paper has none.
         ignore_index (`int`, defaults to 255):
             Label of pixels that count in no loss.
+        single_component_labels (`list` of `int`, *optional*):
+            Classes of which the pipeline keeps only the largest connected piece of each stack and phase.
         weights_license (`str`, *optional*):
             Licence of trained weights, "cc-by-nc-sa-4.0" say; one that forbids commercial use is told once on loading.
     """
@@ -72,6 +74,7 @@ class CMRConfig(PreTrainedConfig):
     jaccard_smoothing: float = 1.0
     cross_entropy_weight: float = 0.0
     ignore_index: int = 255
+    single_component_labels: list[int] | tuple[int, ...] | None = None
     weights_license: str | None = None
 
     def __post_init__(self, **kwargs):

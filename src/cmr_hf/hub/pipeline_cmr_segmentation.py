@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from transformers.pipelines.base import ChunkPipeline
 
+from .components_cmr import keep_largest_components
 from .reading_cmr import CMRImage, read_image
 
 SLICES_AT_ONCE = 16  # processed together; bounds the memory of a long cine
@@ -32,7 +33,8 @@ class CMRSegmentationPipeline(ChunkPipeline):
         slice_distance_mm (`float` or `None`): centre to centre.
         affine (`np.ndarray` of shape `(4, 4)` or `None`): (column, row, slice) → patient LPS mm.
         left_out (`list` of `dict`): files of a folder that were not used, and why.
-        probabilities (`np.ndarray` of shape `(classes, …)`, float32): only with `return_probabilities`.
+        probabilities (`np.ndarray` of shape `(classes, …)`, float32): only with `return_probabilities`; the model's own,
+            before islands are taken away (`config.single_component_labels`).
 
     Research use only; not a medical device.
     """
@@ -86,19 +88,23 @@ class CMRSegmentationPipeline(ChunkPipeline):
         names = {int(index): name for index, name in self.model.config.id2label.items()}
         spacing = self.image_processor.spacing_or_default(image.spacing_mm)
         size = image.pixels.shape[-2:]
-        labels, probabilities = [], []
-        totals, counts = np.zeros(len(names)), np.zeros(len(names), dtype=np.int64)
+        labels, best, probabilities = [], [], []
         for start in range(0, len(model_outputs), SLICES_AT_ONCE):
             logits = torch.cat([output["logits"] for output in model_outputs[start : start + SLICES_AT_ONCE]])
             found, chances = self.image_processor.segment(logits, size, spacing)
-            best = chances.amax(dim=1).flatten().double().numpy()
-            totals += np.bincount(found.flatten().numpy(), weights=best, minlength=len(names))
-            counts += np.bincount(found.flatten().numpy(), minlength=len(names))
-            labels.append(found.numpy())
+            labels.append(found)
+            best.append(chances.amax(dim=1))
             if return_probabilities:
                 probabilities.append(chances.numpy())
+        stacked = torch.cat(labels)
+        shape = (1,) * (4 - image.pixels.ndim) + image.pixels.shape  # (t, z, y, x)
+        cleaned = keep_largest_components(stacked.view(shape), self.model.config.single_component_labels or [])
+        kept = (cleaned.flatten() == stacked.flatten()).numpy()
+        flat = cleaned.flatten().numpy()
+        totals = np.bincount(flat[kept], weights=torch.cat(best).flatten().numpy()[kept], minlength=len(names))
+        counts = np.bincount(flat[kept], minlength=len(names))
         result = {
-            "segmentation": np.concatenate(labels).reshape(image.pixels.shape),
+            "segmentation": flat.reshape(image.pixels.shape),
             "labels": names,
             "scores": {
                 name: float(totals[index] / counts[index]) if counts[index] else None for index, name in names.items()
@@ -110,6 +116,6 @@ class CMRSegmentationPipeline(ChunkPipeline):
             "left_out": image.left_out,
         }
         if return_probabilities:
-            stacked = np.concatenate(probabilities)  # (n, classes, y, x)
-            result["probabilities"] = np.moveaxis(stacked, 1, 0).reshape(len(names), *image.pixels.shape)
+            slices = np.concatenate(probabilities)  # (n, classes, y, x)
+            result["probabilities"] = np.moveaxis(slices, 1, 0).reshape(len(names), *image.pixels.shape)
         return result
