@@ -33,8 +33,8 @@ class CMRSegmentationPipeline(ChunkPipeline):
         slice_distance_mm (`float` or `None`): centre to centre.
         affine (`np.ndarray` of shape `(4, 4)` or `None`): (column, row, slice) → patient LPS mm.
         left_out (`list` of `dict`): files of a folder that were not used, and why.
-        probabilities (`np.ndarray` of shape `(classes, …)`, float32): only with `return_probabilities`; the model's own,
-            before islands are taken away (`config.single_component_labels`).
+        probabilities (`np.ndarray` of shape `(classes, …)`, float32): only with `return_probabilities`; the
+            model's own, before islands are taken away (`config.single_component_labels`).
 
     Research use only; not a medical device.
     """
