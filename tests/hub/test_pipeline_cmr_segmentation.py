@@ -11,6 +11,7 @@ from transformers import pipeline
 from transformers.utils import logging as transformers_logging
 
 from cmr_hf import CMRSegmentationPipeline, ReadingError
+from cmr_hf.hub.components_cmr import keep_largest_components
 from tests.dicom_factory import write_slice, write_stack
 
 SPACING = (1.4, 1.7)
@@ -18,7 +19,10 @@ SPACING = (1.4, 1.7)
 
 @pytest.fixture(scope="module")
 def pipe() -> CMRSegmentationPipeline:
-    return pipeline("cmr-segmentation")
+    """The embedded model, its islands left where they are."""
+    segment = pipeline("cmr-segmentation")
+    segment.model.config.single_component_labels = None
+    return segment
 
 
 def scan(*shape: int) -> np.ndarray:
@@ -143,6 +147,20 @@ def test_batch_size_does_not_change_labels(pipe, source):
         assert one["segmentation"].shape == five["segmentation"].shape
         # Another batch adds in another order: pixels on a tie between two classes may turn.
         assert (one["segmentation"] == five["segmentation"]).mean() > 0.999
+
+
+def test_when_the_model_says_so_then_islands_are_taken_away_from_labels_and_scores(pipe, monkeypatch):
+    stack = scan(2, 3, 90, 100)
+    raw = pipe(stack, spacing_mm=SPACING, return_probabilities=True)
+    monkeypatch.setattr(pipe.model.config, "single_component_labels", [1, 2, 3])
+    result = pipe(stack, spacing_mm=SPACING, return_probabilities=True)
+    expected = keep_largest_components(torch.from_numpy(raw["segmentation"]), [1, 2, 3]).numpy()
+    assert (expected != raw["segmentation"]).any()  # there were islands
+    np.testing.assert_array_equal(result["segmentation"], expected)
+    np.testing.assert_array_equal(result["probabilities"], raw["probabilities"])
+    for label, name in result["labels"].items():
+        kept = (expected == label) & (raw["segmentation"] == label)
+        assert result["scores"][name] == pytest.approx(raw["probabilities"].max(0)[kept].mean(), rel=1e-4)
 
 
 def test_more_slices_than_are_processed_at_once_keep_their_order(pipe):

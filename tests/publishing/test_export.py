@@ -24,6 +24,7 @@ CODE = {
     "modeling_cmr.py",
     "pipeline_cmr_segmentation.py",
     "reading_cmr.py",
+    "components_cmr.py",
     "stacking_cmr.py",
 }
 WRITTEN = CODE | {"README.md", "config.json", "model.safetensors", "preprocessor_config.json"}
