@@ -41,6 +41,7 @@ class RecipeArguments:
     labels: dict = field(default_factory=dict, metadata={"help": "id: name, background first"})
     augmentation: dict = field(default_factory=dict, metadata={"help": "fields of Augmentation"})
     crop_sizes: list[int] = field(default_factory=lambda: [224], metadata={"help": "one is drawn for each batch"})
+    end_slice_repeats: int = field(default=1, metadata={"help": "how often slices at base and apex are seen"})
     threads: int = field(default=0, metadata={"help": "CPU threads of torch; 0 leaves its choice"})
 
     def __post_init__(self) -> None:
@@ -57,6 +58,7 @@ def parse() -> tuple[RecipeArguments, TrainingArguments, dict]:
     for override in options.overrides:
         key, _, value = override.partition("=")
         values[key] = yaml.safe_load(value)
+    values.setdefault("use_cpu", not torch.accelerator.is_available())  # bf16 on a CPU must be asked for
     recipe, training = HfArgumentParser((RecipeArguments, TrainingArguments)).parse_dict(values)
     return recipe, training, values
 
@@ -68,7 +70,7 @@ def main() -> None:
     set_seed(training.seed)
 
     sides = load_split(recipe.splits, recipe.dataset)
-    train_set = SegmentationSlices(read_acdc(recipe.data_root, sides["train"]))
+    train_set = SegmentationSlices(read_acdc(recipe.data_root, sides["train"]), recipe.end_slice_repeats)
     validation = list(read_acdc(recipe.data_root, sides["validation"]))
     print(
         f"{len(train_set)} slices of {len(sides['train'])} patients to train on, "

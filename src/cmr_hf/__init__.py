@@ -12,7 +12,13 @@ __version__ = "0.1.0"
 
 from .hub.configuration_cmr import CMRConfig, CMRViTConfig
 from .hub.image_processing_cmr import CMRImageProcessor
-from .hub.modeling_cmr import CMRForSemanticSegmentation, CMRModel, CMRViTModel
+from .hub.encoding_cmr import CMRViTModel
+from .hub.modeling_cmr import (
+    CMRForImageClassification,
+    CMRForLandmarkDetection,
+    CMRForSemanticSegmentation,
+    CMRModel,
+)
 from .hub.pipeline_cmr_segmentation import CMRSegmentationPipeline
 from .hub.reading_cmr import CMRImage, ReadingError, read_image
 from .registration import register
@@ -23,6 +29,8 @@ register()
 
 __all__ = [
     "CMRConfig",
+    "CMRForImageClassification",
+    "CMRForLandmarkDetection",
     "CMRForSemanticSegmentation",
     "CMRImage",
     "CMRImageProcessor",

@@ -6,7 +6,7 @@ from safetensors import safe_open
 from transformers import AutoConfig, AutoModel, ViTConfig, ViTModel
 
 from cmr_hf import CMRConfig, CMRForSemanticSegmentation, CMRViTConfig, CMRViTModel
-from cmr_hf.hub.modeling_cmr import StochasticDepth
+from cmr_hf.hub.encoding_cmr import StochasticDepth
 from tests.model_factory import tiny_config, tiny_encoder
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
@@ -192,9 +192,11 @@ def test_when_the_encoder_is_of_another_kind_then_the_config_raises(as_dict):
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"decoder_type": "unet"}, "`decoder_type` must be one of .* got 'unet'"),
-        ({"decoder_channels": (4, 8, 16)}, "four positive numbers"),
-        ({"decoder_channels": (4, 8, 0, 16)}, "four positive numbers"),
+        ({"decoder_type": "unet"}, "`decoder_type` must be .* got 'unet' over cmr_vit"),
+        ({"decoder_type": "hybrid", "backbone_config": {"model_type": "resnet"}}, "unet over a ResNet"),
+        ({"decoder_channels": (4, 8, 16)}, "`decoder_channels` of hybrid needs 4 positive numbers"),
+        ({"decoder_channels": (4, 8, 0, 16)}, "needs 4 positive numbers"),
+        ({"landmark_sigma": 0.0}, "`landmark_sigma` must be a positive number"),
     ],
 )
 def test_when_a_decoder_field_is_wrong_then_the_config_raises(fields, says):

@@ -13,22 +13,29 @@ from .augmentation import Augmentation, augment_batch
 
 
 class SegmentationSlices(Dataset):
-    """All slices of some stacks, each with the point around which to crop."""
+    """All slices of some stacks, each with the point around which to crop.
 
-    def __init__(self, stacks: Iterable[LabelledStack]):
+    Args:
+        stacks (iterable of `LabelledStack`)
+        end_slice_repeats (`int`, defaults to 1): how often each of the two slices at either end of a stack is seen
+            for once of the others; whether there is still ventricle at base and apex is what is hard to tell.
+    """
+
+    def __init__(self, stacks: Iterable[LabelledStack], end_slice_repeats: int = 1):
         self.slices: list[dict] = []
         for stack in stacks:
             centre_mm = mask_centre_mm(stack.masks, stack.spacing_mm)
             top = max(float(np.percentile(stack.images, 99.9)), 1e-6)
-            for image, mask in zip(stack.images, stack.masks, strict=True):
-                self.slices.append(
-                    {
-                        "image": torch.from_numpy(np.clip(image / top, 0, 1).astype(np.float16)),
-                        "mask": torch.from_numpy(mask),
-                        "spacing_mm": stack.spacing_mm,
-                        "heart_mm": centre_mm,
-                    }
-                )
+            count = len(stack.images)
+            for index, (image, mask) in enumerate(zip(stack.images, stack.masks, strict=True)):
+                item = {
+                    "image": torch.from_numpy(np.clip(image / top, 0, 1).astype(np.float16)),
+                    "mask": torch.from_numpy(mask),
+                    "spacing_mm": stack.spacing_mm,
+                    "heart_mm": centre_mm,
+                }
+                at_end = index < 2 or index >= count - 2
+                self.slices += [item] * (end_slice_repeats if at_end else 1)
 
     def __len__(self) -> int:
         return len(self.slices)

@@ -1,4 +1,4 @@
-"""From ViT tokens to a class per pixel: the two decoders and their loss."""
+"""From what an encoder gives to a map per class at full size: the three decoders, and the segmentation loss."""
 
 import math
 
@@ -152,6 +152,50 @@ class HybridDecoder(nn.Module):
         for up in self.ups:
             x = up(x, pyramid.pop())
         return self.classifier(x)
+
+
+class ConvNormReLU(nn.Sequential):
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__(
+            nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(),
+        )
+
+
+class UNetDecoder(nn.Module):
+    """The decoder of a ResNet50-Unet: five doublings, each joined by the encoder's map of that size.
+
+    Takes the encoder's maps at 1/2 … 1/32 as `hidden_states`; the last doubling, to full size, has no skip.
+
+    Source: Ronneberger et al. 2015; shape of Iakubovskii 2019, as the paper used it.
+    """
+
+    def __init__(self, config: CMRConfig):
+        super().__init__()
+        encoder = config.backbone_config
+        skips = [encoder.embedding_size, *encoder.hidden_sizes]  # channels at 1/2, 1/4, … 1/32
+        inputs = [*config.decoder_channels[1:], skips[-1]]
+        joined = [0, *skips[:-1]]
+        self.blocks = nn.ModuleList(
+            nn.Sequential(ConvNormReLU(below + skip, out), ConvNormReLU(out, out))
+            for below, skip, out in reversed(list(zip(inputs, joined, config.decoder_channels, strict=True)))
+        )
+        self.classifier = nn.Conv2d(config.decoder_channels[0], config.num_labels, 3, padding=1)
+
+    def forward(
+        self, pixel_values: torch.Tensor, hidden_states: tuple[torch.Tensor, ...], last_hidden_state: torch.Tensor
+    ) -> torch.Tensor:
+        x = last_hidden_state
+        for block, skip in zip(self.blocks, [*reversed(hidden_states[:-1]), None], strict=True):
+            x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+            x = block(x if skip is None else torch.cat((x, skip), dim=1))
+        return self.classifier(x)
+
+
+def build_decoder(config: CMRConfig) -> nn.Module:
+    """The decoder that `config.decoder_type` names, with random weights."""
+    return {"unetr": UNETRDecoder, "hybrid": HybridDecoder, "unet": UNetDecoder}[config.decoder_type](config)
 
 
 def soft_jaccard_loss(

@@ -9,6 +9,8 @@ from transformers.image_processing_base import BatchFeature, ImageProcessingMixi
 from transformers.image_processing_utils import BaseImageProcessor
 from transformers.utils import logging
 
+from .landmarks_cmr import read_landmarks
+
 logger = logging.get_logger(__name__)
 
 LARGEST_SIDE = 8192
@@ -252,6 +254,60 @@ class CMRImageProcessor(BaseImageProcessor):
         probabilities[:, 0].masked_fill_(unseen, 1.0)
         labels = source.nan_to_num_().max(dim=1).indices  # on the CPU ten times as fast as argmax
         return labels.masked_fill_(unseen, 0).to(torch.uint8), probabilities
+
+    def post_process_landmark_detection(
+        self,
+        outputs: Any,
+        target_sizes: Sequence[Sequence[int]],
+        spacing_mm: Any = None,
+        sigma: float = 4.0,
+    ) -> list[dict[str, torch.Tensor]]:
+        """Landmarks on the source grid.
+
+        Args:
+            outputs: what a landmark model returned, with `logits` of shape `(n, landmarks, size, size)`.
+            target_sizes (`list` of two `int`): rows and columns of each source slice.
+            spacing_mm (two `float`, or a list of pairs, *optional*): of the source, for all or for each.
+            sigma (`float`): the model's `config.landmark_sigma`, in pixels of the crop.
+
+        Returns:
+            A list of `dict`: `points` of shape `(landmarks, 2)`, (row, column) in source pixels, and `scores` of
+            shape `(landmarks,)`; see `find_landmarks`.
+        """
+        if len(target_sizes) != len(outputs.logits):
+            raise ValueError(f"`target_sizes` has {len(target_sizes)} entries for {len(outputs.logits)} images")
+        results = []
+        spacings = self._spacings(spacing_mm, len(outputs.logits))
+        for maps, size, spacing in zip(outputs.logits, target_sizes, spacings, strict=True):
+            points, scores = self.find_landmarks(maps[None], size, spacing, sigma)
+            results.append({"points": points[0], "scores": scores[0]})
+        return results
+
+    def find_landmarks(
+        self, logits: torch.Tensor, size: Sequence[int], spacing_mm: Any, sigma: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Landmarks of slices that share one source grid; what is padding of the crop cannot hold one.
+
+        Args:
+            logits (`torch.Tensor` of shape `(n, landmarks, size, size)`)
+            size (two `int`), spacing_mm (two `float`, *optional*): of the source, (row, column).
+            sigma (`float`): width of the heatmaps, in pixels of the crop.
+
+        Returns:
+            Points of shape `(n, landmarks, 2)`, (row, column) in source pixels, and scores `(n, landmarks)`, the
+            probability that the landmark lies within 4 sigma of the point; float32 on the CPU.
+        """
+        if not torch.isfinite(logits).all():
+            raise ValueError("the model gave NaN or infinite values: load it in float32 or bfloat16, not float16")
+        spacing = self.spacing_or_default(spacing_mm)
+        side = logits.shape[-1]
+        inside = torch.zeros(side, side, dtype=torch.bool)
+        edges = [resampling_matrix(size[axis], spacing[axis], side, self.spacing_mm)[1] for axis in (0, 1)]
+        inside[edges[0][0] : edges[0][1], edges[1][0] : edges[1][1]] = True
+        points, scores = read_landmarks(logits.cpu().float().where(inside, -1e4), sigma)
+        centre = (torch.tensor([float(size[0]), float(size[1])]) - 1) / 2
+        step = self.spacing_mm / torch.tensor(spacing, dtype=torch.float32)
+        return (points - (side - 1) / 2) * step + centre, scores
 
 
 def to_slices(image: Any, stack_channels: bool = False) -> torch.Tensor:

@@ -1,102 +1,26 @@
-"""The CMR encoder (transformers' own ViT) and the models on it."""
+"""The heads: image classification, semantic segmentation and landmarks, over either encoder."""
+
+from dataclasses import dataclass
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel, ResNetModel
-from transformers.modeling_outputs import BaseModelOutput, BaseModelOutputWithPooling, SemanticSegmenterOutput
-from transformers.models.vit.modeling_vit import ViTModel
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+from transformers.modeling_outputs import (
+    BaseModelOutput,
+    BaseModelOutputWithPooling,
+    ImageClassifierOutput,
+    ModelOutput,
+    SemanticSegmenterOutput,
+)
 from transformers.utils import logging
 
-from .configuration_cmr import CMRConfig, CMRViTConfig
-from .decoding_cmr import HybridDecoder, UNETRDecoder, segmentation_loss
+from .configuration_cmr import CMRConfig
+from .decoding_cmr import build_decoder, segmentation_loss
+from .encoding_cmr import OwnNames, build_encoder, hidden_states_of
+from .landmarks_cmr import landmark_loss
 
 logger = logging.get_logger(__name__)
-
-
-class StochasticDepth(nn.Module):
-    """Drops a residual branch for whole samples during training (Huang et al. 2016)."""
-
-    def __init__(self, rate: float):
-        super().__init__()
-        self.rate = rate
-
-    def forward(self, branch: torch.Tensor) -> torch.Tensor:
-        if not self.training or self.rate == 0.0:
-            return branch
-        keep = 1.0 - self.rate
-        shape = (branch.shape[0],) + (1,) * (branch.ndim - 1)
-        return branch * branch.new_empty(shape).bernoulli_(keep) / keep
-
-    def extra_repr(self) -> str:
-        return f"rate={self.rate:.3f}"
-
-
-class OwnNames:
-    """Saves the weights under the model's own names.
-
-    transformers would turn them back into the ViT's older names, which its Trainer (resuming, best model) and code
-    from the Hub without our registration cannot load.
-    """
-
-    def save_pretrained(self, *args, save_original_format: bool = False, **kwargs) -> None:
-        super().save_pretrained(*args, save_original_format=save_original_format, **kwargs)
-
-
-class CMRViTModel(OwnNames, ViTModel):
-    """The encoder: a ViT that takes any image size its patch divides.
-
-    Weights of a transformers `ViTModel` (a published DINO ViT-S/8, say) load into it with equal outputs. Position
-    embeddings are interpolated when the image is not `config.image_size`.
-
-    Source: Caron et al. 2021, *Emerging properties in self-supervised vision transformers*.
-    """
-
-    config_class = CMRViTConfig
-    config: CMRViTConfig
-    base_model_prefix = "backbone"
-
-    def __init__(self, config: CMRViTConfig, add_pooling_layer: bool = False, use_mask_token: bool = False):
-        super().__init__(config, add_pooling_layer=add_pooling_layer, use_mask_token=use_mask_token)
-        if config.drop_path_rate > 0.0:
-            if config.hidden_dropout_prob > 0.0:
-                raise ValueError("`drop_path_rate` and `hidden_dropout_prob` exclude each other: set one to 0")
-            last = max(1, len(self.layers) - 1)
-            for index, layer in enumerate(self.layers):
-                layer.dropout = StochasticDepth(config.drop_path_rate * index / last)
-
-    def forward(
-        self,
-        pixel_values: torch.Tensor,
-        bool_masked_pos: torch.BoolTensor | None = None,
-        interpolate_pos_encoding: bool | None = None,
-        **kwargs,
-    ) -> BaseModelOutputWithPooling:
-        """
-        Args:
-            pixel_values (`torch.Tensor` of shape `(batch, 3, height, width)`): −1…1, from `CMRImageProcessor`.
-            bool_masked_pos (`torch.BoolTensor` of shape `(batch, patches)`, *optional*): patches to mask.
-            interpolate_pos_encoding (`bool`, *optional*): by default, wherever the size needs it.
-
-        Returns:
-            `last_hidden_state` of shape `(batch, 1 + patches, hidden_size)`, [CLS] first, after the final norm.
-
-        Raises:
-            ValueError: the patch size does not divide height and width.
-        """
-        patch = self.config.patch_size
-        if pixel_values.ndim != 4 or pixel_values.shape[-2] % patch or pixel_values.shape[-1] % patch:
-            raise ValueError(
-                f"`pixel_values` must be (batch, channels, height, width) with sides that {patch} divides, "
-                f"got {tuple(pixel_values.shape)}: use CMRImageProcessor, or pad"
-            )
-        if interpolate_pos_encoding is None:
-            interpolate_pos_encoding = tuple(pixel_values.shape[-2:]) != tuple(self.embeddings.image_size)
-        return super().forward(
-            pixel_values,
-            bool_masked_pos=bool_masked_pos,
-            interpolate_pos_encoding=interpolate_pos_encoding,
-            **kwargs,
-        )
 
 
 class CMRPreTrainedModel(OwnNames, PreTrainedModel):
@@ -121,17 +45,10 @@ class CMRPreTrainedModel(OwnNames, PreTrainedModel):
             )
 
 
-def build_encoder(config: CMRConfig) -> PreTrainedModel:
-    """The encoder that `config.backbone_config` describes, with random weights."""
-    if config.backbone_config.model_type == "resnet":
-        return ResNetModel(config.backbone_config)
-    return CMRViTModel(config.backbone_config)
-
-
 class CMRModel(CMRPreTrainedModel):
     """The encoder alone out of any published model, whatever its head: what `AutoModel` opens."""
 
-    _keys_to_ignore_on_load_unexpected = [r"^decoder\."]
+    _keys_to_ignore_on_load_unexpected = [r"^decoder\.", r"^classifier\."]
 
     def __init__(self, config: CMRConfig):
         super().__init__(config)
@@ -142,25 +59,104 @@ class CMRModel(CMRPreTrainedModel):
         """`pixel_values` of shape `(batch, 3, height, width)` to what the encoder gives, see `CMRViTModel`."""
         return self.backbone(pixel_values.to(self.dtype), **kwargs)
 
+    def image_features(self, outputs: BaseModelOutput) -> torch.Tensor:
+        """One vector per image, see `CMRViTModel.image_features`."""
+        return self.backbone.image_features(outputs)
 
-class CMRForSemanticSegmentation(CMRPreTrainedModel):
+
+class CMRModelWithHead(CMRPreTrainedModel):
+    """One pass of the encoder, or a pass that was made before, for the head above it."""
+
+    def encode(
+        self, pixel_values: torch.Tensor | None, encoder_outputs: BaseModelOutput | None, **kwargs
+    ) -> BaseModelOutput:
+        if encoder_outputs is None:
+            if pixel_values is None:
+                raise ValueError("give `pixel_values`, or `encoder_outputs` of a pass that was made before")
+            encoder_outputs = self.backbone(pixel_values, output_hidden_states=True, **kwargs)
+        hidden_states_of(encoder_outputs)
+        return encoder_outputs
+
+
+class CMRForImageClassification(CMRModelWithHead):
+    """Encoder and one linear layer: image type, view, LGE, disease.
+
+    Tasks on one image repeat it in the three channels; LGE detection puts a basal, a mid and an apical slice there,
+    disease detection a slice at end-diastole, half-way and at end-systole.
+
+    Source: Jacob et al. 2024, sections 3.2 and 3.3.
+    """
+
+    def __init__(self, config: CMRConfig):
+        super().__init__(config)
+        self.backbone = build_encoder(config)
+        self.classifier = nn.Linear(self.backbone.feature_size, config.num_labels)
+        self.post_init()
+
+    def forward(
+        self,
+        pixel_values: torch.Tensor | None = None,
+        labels: torch.LongTensor | None = None,
+        encoder_outputs: BaseModelOutput | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        **kwargs,
+    ) -> ImageClassifierOutput | tuple:
+        """
+        Args:
+            pixel_values (`torch.Tensor` of shape `(batch, 3, height, width)`): −1…1, from `CMRImageProcessor`; not
+                needed with `encoder_outputs`.
+            labels (`torch.LongTensor` of shape `(batch,)`, *optional*): class ids; −100 counts in no loss.
+            encoder_outputs (`BaseModelOutput`, *optional*): what the backbone gave for these pixels with
+                `output_hidden_states=True`, so that several heads share one pass.
+
+        Returns:
+            `loss` (cross-entropy, if `labels`), `logits` of shape `(batch, num_labels)`.
+        """
+        pixel_values = None if pixel_values is None else pixel_values.to(self.dtype)
+        encoder_outputs = self.encode(pixel_values, encoder_outputs, **kwargs)
+        logits = self.classifier(self.backbone.image_features(encoder_outputs))
+        output = ImageClassifierOutput(
+            loss=None if labels is None else F.cross_entropy(logits.float(), labels),
+            logits=logits,
+            hidden_states=encoder_outputs.hidden_states if output_hidden_states else None,
+        )
+        return output if return_dict is not False else output.to_tuple()
+
+
+class CMRModelWithDecoder(CMRModelWithHead):
+    """Encoder and decoder: a map per class at the size of the input.
+
+    The decoder is `config.decoder_type`: over a ViT the paper's UNETR or the hybrid with a convolutional pyramid,
+    over a ResNet the U-Net.
+    """
+
+    def __init__(self, config: CMRConfig):
+        super().__init__(config)
+        self.backbone = build_encoder(config)
+        self.decoder = build_decoder(config)
+        self.post_init()
+
+    def maps(
+        self, pixel_values: torch.Tensor, encoder_outputs: BaseModelOutput | None, **kwargs
+    ) -> tuple[torch.Tensor, BaseModelOutput]:
+        """Logits of shape `(batch, num_labels, height, width)`, and what the encoder gave."""
+        pixel_values = pixel_values.to(self.dtype)
+        encoder_outputs = self.encode(pixel_values, encoder_outputs, **kwargs)
+        maps = self.decoder(pixel_values, encoder_outputs.hidden_states, encoder_outputs.last_hidden_state)
+        return maps, encoder_outputs
+
+
+class CMRForSemanticSegmentation(CMRModelWithDecoder):
     """Encoder and decoder: one logit per class and pixel, at the size of the input.
-
-    The decoder is `config.decoder_type`: the paper's UNETR or the hybrid with a convolutional pyramid.
 
     Source: Jacob et al. 2024, section 3.3; Hatamizadeh et al. 2021 (UNETR).
     """
 
     def __init__(self, config: CMRConfig):
-        super().__init__(config)
-        if config.backbone_config.model_type == "resnet":
-            raise ValueError("a segmentation decoder over ResNet is not part of this release: use a ViT backbone")
         if config.num_labels < 2:
             raise ValueError(f"segmentation needs two labels or more, background first, got {config.num_labels}")
-        self.backbone = build_encoder(config)
-        decoder = UNETRDecoder if config.decoder_type == "unetr" else HybridDecoder
-        self.decoder = decoder(config)
-        self.post_init()
+        super().__init__(config)
 
     def forward(
         self,
@@ -182,17 +178,64 @@ class CMRForSemanticSegmentation(CMRPreTrainedModel):
         Returns:
             `loss` (if `labels`), `logits` of shape `(batch, num_labels, height, width)`.
         """
-        pixel_values = pixel_values.to(self.dtype)
-        if encoder_outputs is None:
-            encoder_outputs = self.backbone(pixel_values, output_hidden_states=True, **kwargs)
-        if encoder_outputs.hidden_states is None:
-            raise ValueError("`encoder_outputs` lack hidden_states: run the backbone with output_hidden_states=True")
-        logits = self.decoder(pixel_values, encoder_outputs.hidden_states, encoder_outputs.last_hidden_state)
-        loss = None if labels is None else segmentation_loss(logits, labels, self.config)
+        logits, encoder_outputs = self.maps(pixel_values, encoder_outputs, **kwargs)
         output = SemanticSegmenterOutput(
-            loss=loss,
+            loss=None if labels is None else segmentation_loss(logits, labels, self.config),
             logits=logits,
             hidden_states=encoder_outputs.hidden_states if output_hidden_states else None,
-            attentions=encoder_outputs.attentions,
+            attentions=encoder_outputs.get("attentions"),
+        )
+        return output if return_dict is not False else output.to_tuple()
+
+
+@dataclass
+class LandmarkDetectorOutput(ModelOutput):
+    """
+    Args:
+        loss (`torch.Tensor`, *optional*): of the heatmaps, if labels were given.
+        logits (`torch.Tensor` of shape `(batch, num_labels, height, width)`): one map per landmark;
+            `CMRImageProcessor.post_process_landmark_detection` reads points from them.
+        hidden_states (`tuple` of `torch.Tensor`, *optional*): of the encoder.
+    """
+
+    loss: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+
+
+class CMRForLandmarkDetection(CMRModelWithDecoder):
+    """Encoder and decoder: a heatmap per landmark, `config.id2label` names them (no background).
+
+    Source: Jacob et al. 2024, section 3.3; the heatmaps of Xue et al. 2021, here as one distribution over the pixels
+    and "not in this image".
+    """
+
+    def forward(
+        self,
+        pixel_values: torch.Tensor,
+        labels: torch.Tensor | None = None,
+        counts: torch.BoolTensor | None = None,
+        encoder_outputs: BaseModelOutput | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        **kwargs,
+    ) -> LandmarkDetectorOutput | tuple:
+        """
+        Args:
+            pixel_values (`torch.Tensor` of shape `(batch, 3, height, width)`): −1…1, from `CMRImageProcessor`.
+            labels (`torch.Tensor` of shape `(batch, num_labels, 2)`, *optional*): (row, column) in pixels of
+                `pixel_values`; NaN where the image does not show the landmark.
+            counts (`torch.BoolTensor` of shape `(batch, num_labels)`, *optional*): `False` where nobody looked for
+                the landmark, so that it counts in no loss.
+            encoder_outputs (`BaseModelOutput`, *optional*): as for `CMRForSemanticSegmentation`.
+
+        Returns:
+            `loss` (if `labels`), `logits` of shape `(batch, num_labels, height, width)`.
+        """
+        logits, encoder_outputs = self.maps(pixel_values, encoder_outputs, **kwargs)
+        output = LandmarkDetectorOutput(
+            loss=None if labels is None else landmark_loss(logits, labels, self.config.landmark_sigma, counts),
+            logits=logits,
+            hidden_states=encoder_outputs.hidden_states if output_hidden_states else None,
         )
         return output if return_dict is not False else output.to_tuple()

@@ -1,19 +1,14 @@
 """`pipeline("cmr-segmentation")`: any cardiac MR image in, a label map on its own grid out."""
 
-from collections.abc import Iterator
-from typing import Any
-
 import numpy as np
 import torch
-from transformers.pipelines.base import ChunkPipeline
 
 from .components_cmr import keep_largest_components
-from .reading_cmr import CMRImage, read_image
+from .reading_cmr import CMRImage
+from .slicewise_cmr import SLICES_AT_ONCE, SlicewisePipeline
 
-SLICES_AT_ONCE = 16  # processed together; bounds the memory of a long cine
 
-
-class CMRSegmentationPipeline(ChunkPipeline):
+class CMRSegmentationPipeline(SlicewisePipeline):
     """Segments an image, a stack or a cine, slice by slice, on the source grid.
 
     Takes a path to DICOM (a file, or a folder that is one stack, over time where there are phases), NIfTI, PNG or
@@ -39,49 +34,8 @@ class CMRSegmentationPipeline(ChunkPipeline):
     Research use only; not a medical device.
     """
 
-    _load_processor = False
-    _load_image_processor = True
-    _load_video_processor = False
-    _load_feature_extractor = False
-    _load_tokenizer = False
-
-    def __init__(self, *args, **kwargs):
-        kwargs.setdefault("batch_size", 8)
-        super().__init__(*args, **kwargs)
-
-    def __call__(self, inputs: Any, **kwargs) -> dict | list[dict]:
-        if isinstance(inputs, tuple):
-            inputs = list(inputs)
-        if isinstance(inputs, list) and not inputs:
-            raise ValueError("the list of images is empty: pass at least one path or array")
-        return super().__call__(inputs, **kwargs)
-
-    def _sanitize_parameters(
-        self, spacing_mm: Any = None, return_probabilities: bool | None = None, **kwargs
-    ) -> tuple[dict, dict, dict]:
-        if kwargs:
-            raise TypeError(
-                f"cmr-segmentation does not take {sorted(kwargs)}: "
-                "it takes spacing_mm, return_probabilities and batch_size"
-            )
-        preprocess = {} if spacing_mm is None else {"spacing_mm": spacing_mm}
-        postprocess = {} if return_probabilities is None else {"return_probabilities": return_probabilities}
-        return preprocess, {}, postprocess
-
-    def preprocess(self, inputs: Any, spacing_mm: Any = None) -> Iterator[dict]:
-        image = read_image(inputs, spacing_mm=spacing_mm)
-        slices = image.pixels.reshape(-1, *image.pixels.shape[-2:])
-        spacing = self.image_processor.spacing_or_default(image.spacing_mm)
-        for start in range(0, len(slices), SLICES_AT_ONCE):
-            part = self.image_processor(slices[start : start + SLICES_AT_ONCE], spacing_mm=spacing)["pixel_values"]
-            for offset in range(len(part)):
-                last = start + offset == len(slices) - 1
-                yield {"pixel_values": part[offset : offset + 1], "image": image, "is_last": last}
-
-    def _forward(self, model_inputs: dict) -> dict:
-        pixel_values = model_inputs["pixel_values"].to(self.model.dtype)
-        logits = self.model(pixel_values=pixel_values).logits
-        return {"logits": logits, "image": model_inputs["image"], "is_last": model_inputs["is_last"]}
+    for_task = "cmr-segmentation"
+    after = ("return_probabilities",)
 
     def postprocess(self, model_outputs: list[dict], return_probabilities: bool = False) -> dict:
         image: CMRImage = model_outputs[0]["image"]
@@ -90,7 +44,7 @@ class CMRSegmentationPipeline(ChunkPipeline):
         size = image.pixels.shape[-2:]
         labels, best, probabilities = [], [], []
         for start in range(0, len(model_outputs), SLICES_AT_ONCE):
-            logits = torch.cat([output["logits"] for output in model_outputs[start : start + SLICES_AT_ONCE]])
+            logits = torch.cat([output["answers"] for output in model_outputs[start : start + SLICES_AT_ONCE]])
             found, chances = self.image_processor.segment(logits, size, spacing)
             labels.append(found)
             best.append(chances.amax(dim=1))

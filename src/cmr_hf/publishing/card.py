@@ -1,6 +1,6 @@
 """The least a published folder says about itself, for a model that brings no card of its own."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from huggingface_hub import ModelCard, ModelCardData
@@ -21,7 +21,7 @@ TEXT = """
 
 {mark}
 
-A cardiac MR model of `cmr_hf`; classes: {labels}.
+A cardiac MR model of `cmr_hf`{labels}.
 
 **Research use only; not a medical device.**
 
@@ -45,22 +45,24 @@ def licence_of(files: Iterable[Path]) -> str:
     return "other" if texts else "unknown"
 
 
-def minimal_card(name: str, task: str, labels: Iterable[str], licence: str) -> str:
+def minimal_card(name: str, task: str, tag: str, labels: Sequence[str], licence: str) -> str:
     """A model card with the facts the export knows; numbers and data are for its author to add.
 
     Args:
         name (`str`): title, and what stands for the model in the example.
         task (`str`): the pipeline's task.
-        labels (iterable of `str`): names of the classes.
+        tag (`str`): the Hub's own name of such a task.
+        labels (sequence of `str`): names of the classes; empty for an encoder.
         licence (`str`): the Hub's name of the licence, from `licence_of`.
     """
     data = ModelCardData(
         library_name="transformers",
-        pipeline_tag="image-segmentation",
+        pipeline_tag=tag,
         license=licence,
         tags=["cardiac-mri", "medical-imaging", task],
     )
-    text = TEXT.format(name=name, mark=MARK, task=task, labels=", ".join(labels))
+    classes = f"; classes: {', '.join(labels)}" if labels else ""
+    text = TEXT.format(name=name, mark=MARK, task=task, labels=classes)
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n{text}"))
 
 

@@ -46,20 +46,41 @@ STALE = ("results.json", "*_cmr.py", "pipeline_cmr_*.py")  # of an earlier expor
 
 
 @dataclass(frozen=True)
-class Head:
-    """How transformers finds one kind of model: its Auto class, its task and the pipeline behind that."""
+class Task:
+    """A pipeline of the package: where the hub room has it, and the Hub's own name of such a task."""
 
-    auto_class: str
-    task: str
     pipeline: str  # module.Class in the hub room
+    tag: str
 
 
-HEADS = {
-    "CMRForSemanticSegmentation": Head(
-        "AutoModelForSemanticSegmentation",
-        "cmr-segmentation",
-        "pipeline_cmr_segmentation.CMRSegmentationPipeline",
+TASKS = {
+    "cmr-segmentation": Task("pipeline_cmr_segmentation.CMRSegmentationPipeline", "image-segmentation"),
+    "cmr-view-classification": Task(
+        "pipeline_cmr_view_classification.CMRViewClassificationPipeline", "image-classification"
     ),
+    "cmr-image-type-classification": Task(
+        "pipeline_cmr_image_type_classification.CMRImageTypeClassificationPipeline", "image-classification"
+    ),
+    "cmr-lge-detection": Task("pipeline_cmr_lge_detection.CMRLGEDetectionPipeline", "image-classification"),
+    "cmr-disease-detection": Task("pipeline_cmr_disease_detection.CMRDiseaseDetectionPipeline", "image-classification"),
+    "cmr-landmark-detection": Task(
+        "pipeline_cmr_landmark_detection.CMRLandmarkDetectionPipeline", "keypoint-detection"
+    ),
+    "cmr-feature-extraction": Task(
+        "pipeline_cmr_feature_extraction.CMRFeatureExtractionPipeline", "image-feature-extraction"
+    ),
+}
+ENCODER_TASK = "cmr-feature-extraction"  # which every model can do, by its encoder
+
+# model -> the Auto class that opens it, and the tasks it may be for
+HEADS = {
+    "CMRForSemanticSegmentation": ("AutoModelForSemanticSegmentation", ("cmr-segmentation",)),
+    "CMRForImageClassification": (
+        "AutoModelForImageClassification",
+        ("cmr-view-classification", "cmr-image-type-classification", "cmr-lge-detection", "cmr-disease-detection"),
+    ),
+    "CMRForLandmarkDetection": ("AutoModelForKeypointDetection", ("cmr-landmark-detection",)),
+    "CMRModel": ("AutoModel", (ENCODER_TASK,)),
 }
 
 
@@ -94,21 +115,22 @@ def export(
     """
     folder = _checked_target(folder, for_export=True)
     model, processor = _model_and_processor(pipeline_or_model, image_processor)
-    head = HEADS[type(model).__name__]
+    task = _task_of(pipeline_or_model, model)
     weights = _stored_weights(model, dtype)
-    modules = {"configuration_cmr", "modeling_cmr", "image_processing_cmr", head.pipeline.split(".")[0]}
+    pipelines = [TASKS[name].pipeline.split(".")[0] for name in (task, ENCODER_TASK)]
+    modules = {"configuration_cmr", "modeling_cmr", "image_processing_cmr", *pipelines}
     with _staged(folder, STALE) as staging:
-        _write_model(staging, model, weights, _config_for_hub(model, head))
+        _write_model(staging, model, weights, _config_for_hub(model, task))
         auto_map = {"AutoImageProcessor": "image_processing_cmr.CMRImageProcessor"}
         _write_json(staging / "preprocessor_config.json", _processor_fields(processor) | {"auto_map": auto_map})
         for file in _code(modules):
             shutil.copyfile(file, staging / file.name)
         _accompany(staging, folder, _source_of(model), weights)
         if not (staging / "README.md").exists() and not _has_own_readme(folder):
-            labels = [str(name) for _, name in sorted(model.config.id2label.items())]
+            labels = [] if task == ENCODER_TASK else [name for _, name in sorted(model.config.id2label.items())]
             licence = getattr(model.config, "weights_license", None)  # remote code of an older release has none
             licence = licence or licence_of(_legal_files(staging) or _legal_files(folder))
-            card = minimal_card(folder.resolve().name, head.task, labels, licence)
+            card = minimal_card(folder.resolve().name, task, TASKS[task].tag, labels, licence)
             (staging / "README.md").write_text(card, encoding="utf-8")
     if not _legal_files(folder):
         logger.warning(f"no licence file came with these weights: put a LICENSE into {folder} before you publish it")
@@ -216,17 +238,35 @@ def _config_fields(model: PreTrainedModel) -> dict[str, Any]:
     }
 
 
-def _config_for_hub(model: PreTrainedModel, head: Head) -> dict[str, Any]:
-    name = f"modeling_cmr.{type(model).__name__}"
+def _task_of(source: Pipeline | PreTrainedModel, model: PreTrainedModel) -> str:
+    possible = HEADS[type(model).__name__][1]
+    asked = getattr(source, "for_task", None) or getattr(model.config, "task", None)
+    if asked is None and len(possible) == 1:
+        return possible[0]
+    if asked not in possible:
+        raise ValueError(
+            f"{type(model).__name__} can be published for {', '.join(possible)}, got {asked}: "
+            "set model.config.task to one of these"
+        )
+    return asked
+
+
+def _config_for_hub(model: PreTrainedModel, task: str) -> dict[str, Any]:
+    auto_class = HEADS[type(model).__name__][0]
+    classes = {task: auto_class, ENCODER_TASK: "AutoModel"}
     return _config_fields(model) | {
         STAMP: __version__,
+        "task": task,
         "auto_map": {
             "AutoConfig": "configuration_cmr.CMRConfig",
             "AutoModel": "modeling_cmr.CMRModel",
-            head.auto_class: name,
+            auto_class: f"modeling_cmr.{type(model).__name__}",
         },
         # `pt` must name classes of transformers
-        "custom_pipelines": {head.task: {"impl": head.pipeline, "pt": [head.auto_class], "type": "image"}},
+        "custom_pipelines": {
+            name: {"impl": TASKS[name].pipeline, "pt": [opened_by], "type": "image"}
+            for name, opened_by in classes.items()
+        },
     }
 
 

@@ -1,0 +1,96 @@
+"""What the classification and detection pipelines share, and which three images stand for a heart."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from .reading_cmr import CMRImage, ReadingError, read_image
+from .slicewise_cmr import SlicewisePipeline
+
+IMAGES_AT_MOST = 16  # of one stack or cine that are looked at
+TO_APEX = np.array([1.0, -1.0, -1.0]) / 3**0.5  # from base to apex: left, anterior and down, in LPS
+OBLIQUE = 0.7  # cosine; headers with a dummy orientation along the axes stay below it
+
+
+class ClassificationPipeline(SlicewisePipeline):
+    """Classes of an image, best first; of a stack or cine by the mean probability over its images."""
+
+    after = ("top_k",)
+
+    def samples(self, image: CMRImage) -> np.ndarray:
+        slices = super().samples(image)
+        count = min(len(slices), IMAGES_AT_MOST)
+        return slices[np.linspace(0, len(slices) - 1, count).round().astype(int)]
+
+    def postprocess(self, model_outputs: list[dict], top_k: int | None = None) -> list[dict]:
+        if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
+            raise ValueError(f"`top_k` must be a whole number of 1 or more, got {top_k!r}")
+        logits = torch.cat([output["answers"] for output in model_outputs]).float()
+        chances = logits.softmax(dim=-1).mean(dim=0)
+        best = chances.argsort(descending=True, stable=True)[:top_k].tolist()
+        return [{"label": self.model.config.id2label[index], "score": float(chances[index])} for index in best]
+
+
+class DetectionPipeline(ClassificationPipeline):
+    """Classes of a heart from three images, one per channel."""
+
+    three: ClassVar[str] = ""  # what the three are
+
+    def preprocess(self, inputs: Any, spacing_mm: Any = None, **options) -> Any:
+        if isinstance(inputs, dict) and "images" in inputs:
+            inputs = together(inputs, self.three)
+        return super().preprocess(inputs, spacing_mm=spacing_mm, **options)
+
+    def samples(self, image: CMRImage, **options) -> np.ndarray:
+        try:
+            return self.three_images(image, **options)[None]
+        except IndexError:
+            raise ReadingError(
+                f"{image.source} has {image.pixels.shape} pixels, too few for the images asked for: "
+                f"choose {self.three} within them"
+            ) from None
+
+    @abstractmethod
+    def three_images(self, image: CMRImage) -> np.ndarray:
+        """The three channels, of shape `(3, y, x)`."""
+
+
+def together(inputs: dict, three: str) -> CMRImage:
+    """Three sources of one image each as one image of shape `(3, y, x)`.
+
+    Raises:
+        ReadingError: another number, several slices in one of them, or other sizes or spacings.
+    """
+    sources = inputs["images"]
+    unknown = set(inputs) - {"images", "spacing_mm"}
+    if unknown or not isinstance(sources, (Sequence, np.ndarray, torch.Tensor)) or len(sources) != 3:
+        raise ReadingError(f"a dict with 'images' needs three of them ({three}) and, if known, 'spacing_mm'")
+    images = [read_image(source, spacing_mm=inputs.get("spacing_mm")) for source in sources]
+    first = images[0]
+    planes = [image.pixels.reshape(-1, *image.pixels.shape[-2:]) for image in images]
+    alike = all(
+        plane.shape == (1, *first.pixels.shape[-2:]) and image.spacing_mm == first.spacing_mm
+        for plane, image in zip(planes, images, strict=True)
+    )
+    if not alike:
+        shapes = [image.pixels.shape for image in images]
+        raise ReadingError(f"the three images ({three}) need one slice each, of one size and spacing, got {shapes}")
+    return CMRImage(np.concatenate(planes), first.spacing_mm, None, None, "images", "array")
+
+
+def base_to_apex(image: CMRImage) -> list[int]:
+    """Indices of the slices from base to apex: as stored, unless patient space says that they run upwards."""
+    count = image.pixels.shape[-3] if image.pixels.ndim > 2 else 1
+    order = list(range(count))
+    if image.affine is None or count < 2:
+        return order
+    step = image.affine[:3, 2] / np.linalg.norm(image.affine[:3, 2])
+    return order[::-1] if step @ TO_APEX < -OBLIQUE else order
+
+
+def at_level(order: list[int], part: float) -> int:
+    """The slice at a part (0 base … 1 apex) of the stack."""
+    return order[round((len(order) - 1) * part)]
