@@ -11,8 +11,8 @@ Research use only; not a medical device.
 __version__ = "0.1.0"
 
 from .hub.configuration_cmr import CMRConfig, CMRViTConfig
-from .hub.image_processing_cmr import CMRImageProcessor
 from .hub.encoding_cmr import CMRViTModel
+from .hub.image_processing_cmr import CMRImageProcessor
 from .hub.modeling_cmr import (
     CMRForImageClassification,
     CMRForLandmarkDetection,

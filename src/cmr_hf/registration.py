@@ -12,8 +12,8 @@ from transformers.conversion_mapping import get_checkpoint_conversion_mapping, r
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from .hub.configuration_cmr import CMRConfig, CMRViTConfig
-from .hub.image_processing_cmr import CMRImageProcessor
 from .hub.encoding_cmr import CMRViTModel
+from .hub.image_processing_cmr import CMRImageProcessor
 from .hub.modeling_cmr import (
     CMRForImageClassification,
     CMRForLandmarkDetection,

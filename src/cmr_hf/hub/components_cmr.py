@@ -33,17 +33,28 @@ def largest_component(mask: torch.Tensor) -> torch.Tensor:
     height, width = mask.shape[-2:]
     padded = F.pad(mask.float(), (0, -width % CELL, 0, -height % CELL))
     pixels = F.avg_pool2d(padded, CELL) * CELL**2  # of the mask, per cell (t, z, y / 4, x / 4)
-    cells = (pixels > 0).float()[:, None]
-    piece = torch.arange(1, cells[0].numel() + 1, dtype=torch.float32).view(1, *cells.shape[1:]) * cells
+    cells = pixels > 0
+    piece = torch.arange(1, cells[0].numel() + 1).view(1, *cells.shape[1:]) * cells
     while True:  # the greatest number of a piece spreads until nothing changes
-        across = F.max_pool3d(piece, (3, 1, 1), stride=1, padding=(1, 0, 0))
-        along = F.max_pool3d(across, (1, 3, 1), stride=1, padding=(0, 1, 0))
-        spread = F.max_pool3d(along, (1, 1, 3), stride=1, padding=(0, 0, 1)) * cells
+        spread = piece
+        for axis in (1, 2, 3):
+            spread = greatest_of_neighbours(spread, axis)
+        spread = spread * cells
         if torch.equal(spread, piece):
             break
-        piece = spread
-    numbers = piece.flatten(1).long()
+        known = F.pad(spread.flatten(1), (1, 0))  # and jumps: what the cell of this number has heard of
+        piece = known.gather(1, spread.flatten(1)).view(spread.shape)
+    numbers = piece.flatten(1)
     sizes = torch.zeros(len(mask), cells[0].numel() + 1).scatter_add_(1, numbers, pixels.flatten(1))
     kept = (numbers == sizes.argmax(dim=1, keepdim=True)) & (numbers > 0)
     kept = kept.view(pixels.shape).repeat_interleave(CELL, dim=-2).repeat_interleave(CELL, dim=-1)
     return kept[..., :height, :width] & mask
+
+
+def greatest_of_neighbours(values: torch.Tensor, axis: int) -> torch.Tensor:
+    """The greatest of each value and those before and after it along one axis."""
+    result, length = values.clone(), values.shape[axis]
+    for from_, to in ((0, 1), (1, 0)):
+        target = result.narrow(axis, to, length - 1)
+        target.copy_(torch.maximum(target, values.narrow(axis, from_, length - 1)))
+    return result
