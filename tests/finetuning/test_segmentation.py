@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from cmr_hf import CMRImageProcessor, ReadingError
-from cmr_hf.data.acdc import LabelledStack, read_acdc
+from cmr_hf.data.acdc import read_acdc
+from cmr_hf.data.schema import LabelledStack
 from cmr_hf.data.splits import load_split
 from cmr_hf.finetuning.segmentation import (
     SegmentationSlices,
@@ -70,7 +71,7 @@ def small_stack(slices: int = 3) -> LabelledStack:
     pairs = [heart((60, 68), 15.0, k) for k in range(slices)]
     images = np.stack([pair[0] for pair in pairs]).astype(np.float32)
     masks = np.array([0, 3, 2, 1], np.uint8)[np.stack([pair[1] for pair in pairs])]
-    return LabelledStack("patient001", "ED", images, masks, SPACING_MM, 10.0, "NOR")
+    return LabelledStack(images, "patient001", "acdc", masks=masks, spacing_mm=SPACING_MM, slice_distance_mm=10.0)
 
 
 def test_segment_stack_gives_source_sized_labels_whatever_the_batch_size():
@@ -134,7 +135,7 @@ def test_acdc_labels_become_the_houses_and_geometry_is_read(tmp_path):
     assert diastole.masks.dtype == np.uint8
     assert diastole.spacing_mm == pytest.approx(SPACING_MM)
     assert diastole.slice_distance_mm == pytest.approx(10.0)
-    assert diastole.group == "NOR"
+    assert diastole.disease == "NORM"
     for k in range(3):
         gray, acdc = heart((60, 68), 15.0 - k, k)
         np.testing.assert_array_equal(diastole.images[k], gray)

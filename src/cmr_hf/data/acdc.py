@@ -5,37 +5,16 @@ Source: Bernard et al. 2018, doi:10.1109/TMI.2018.2837502 (CC BY-NC-SA 4.0).
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..hub.reading_cmr import ReadingError, read_image
+from .schema import LabelledStack
 
 TO_HOUSE_LABELS = np.array([0, 3, 2, 1], dtype=np.uint8)  # ACDC: 1 RV, 2 myocardium, 3 LV cavity
-
-
-@dataclass(frozen=True)
-class LabelledStack:
-    """One stack at one phase.
-
-    Attributes:
-        patient (`str`): the data set's own pseudonym.
-        phase (`str`): "ED" or "ES".
-        images (`np.ndarray` of shape `(z, y, x)`, float32)
-        masks (`np.ndarray` of shape `(z, y, x)`, uint8): label ids of the package.
-        spacing_mm (`tuple` of two `float`): (row, column).
-        slice_distance_mm (`float` or `None`): centre to centre.
-        group (`str`): the expert's diagnosis.
-    """
-
-    patient: str
-    phase: str
-    images: np.ndarray
-    masks: np.ndarray
-    spacing_mm: tuple[float, float]
-    slice_distance_mm: float | None
-    group: str
+TO_HOUSE_DISEASES = {"NOR": "NORM", "DCM": "DCM", "HCM": "HCM", "MINF": "MINF", "RV": "RV"}
+LICENCE = "cc-by-nc-sa-4.0"
 
 
 def read_info(path: Path) -> dict[str, str]:
@@ -75,11 +54,18 @@ def read_acdc(root: str | Path, patients: Iterable[str]) -> Iterator[LabelledSta
                     f"{folder / name}_gt.nii.gz needs ACDC's labels 0 to 3, got {mask.pixels.max()}: fetch it again"
                 )
             yield LabelledStack(
-                patient=patient,
-                phase=phase,
-                images=image.pixels[0].astype(np.float32),
+                images=image.pixels[0],
                 masks=TO_HOUSE_LABELS[mask.pixels[0].astype(np.uint8)],
+                drawn=(1, 2, 3),
                 spacing_mm=image.spacing_mm,
                 slice_distance_mm=image.slice_distance_mm,
-                group=info.get("Group", ""),
+                patient=patient,
+                series="sax",
+                phase_index=int(info[phase]) - 1,
+                phase=phase,
+                image_type="cine",
+                view="SAX",
+                disease=TO_HOUSE_DISEASES.get(info.get("Group", "")),
+                source="acdc",
+                licence=LICENCE,
             )

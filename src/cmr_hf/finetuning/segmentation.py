@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from ..data.acdc import LabelledStack
+from ..data.schema import LabelledStack
 from ..hub.components_cmr import keep_largest_components
 from ..hub.image_processing_cmr import CMRImageProcessor
 from .augmentation import Augmentation, augment_batch
@@ -25,9 +25,10 @@ class SegmentationSlices(Dataset):
         self.slices: list[dict] = []
         for stack in stacks:
             centre_mm = mask_centre_mm(stack.masks, stack.spacing_mm)
-            top = max(float(np.percentile(stack.images, 99.9)), 1e-6)
+            images = stack.images.astype(np.float32)
+            top = max(float(np.percentile(images, 99.9)), 1e-6)
             count = len(stack.images)
-            for index, (image, mask) in enumerate(zip(stack.images, stack.masks, strict=True)):
+            for index, (image, mask) in enumerate(zip(images, stack.masks, strict=True)):
                 item = {
                     "image": torch.from_numpy(np.clip(image / top, 0, 1).astype(np.float16)),
                     "mask": torch.from_numpy(mask),

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import Trainer, TrainerCallback
 
-from ..data.acdc import LabelledStack
+from ..data.schema import LabelledStack
 from ..hub.image_processing_cmr import CMRImageProcessor
 from .segmentation import evaluate_stacks
 
