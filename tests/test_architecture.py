@@ -245,7 +245,7 @@ BROKEN = [
     (forbidden_arrows, "publishing/a.py", "import cmr_hf.cli", "`publishing` may not import `cli`"),
     (forbidden_arrows, "__init__.py", "from .cli import main", "may not import `cli`"),
     (forbidden_arrows, "pretraining/a.py", "import training.pretrain", "may not import `training`"),
-    (forbidden_arrows, "cli.py", "from spaces.app import demo", "`cli` may not import `spaces`"),
+    (forbidden_arrows, "cli/a.py", "from spaces.app import demo", "`cli` may not import `spaces`"),
     (forbidden_arrows, "studies/a.py", "import_module('cmr_hf.cli')", "`studies` may not import `cli`"),
     (forbidden_arrows, "attic/a.py", "", "room `attic` is not in the plan"),
     (forbidden_arrows, "data/a.py", "from ..studies import x\nfrom cmr_hf.hub import y", None),
@@ -282,7 +282,7 @@ BROKEN = [
 def test_when_a_rule_is_broken_then_its_guard_says_so(
     tmp_path: Path, guard: Callable[[Path], Iterator[str]], file: str, source: str, says: str | None
 ):
-    tree = {"hub/b.py": "import torch\n", "cli.py": "", "clinical/__init__.py": ""}
+    tree = {"hub/b.py": "import torch\n", "cli/__init__.py": "", "clinical/__init__.py": ""}
     tree |= {"spaces/app.py": "", "training/prepare.py": "", file: source}
     tree = {n if n.startswith(("training/", "spaces/")) else f"src/{PACKAGE}/{n}": t for n, t in tree.items()}
     tree["pyproject.toml"] = '[project]\ndependencies = ["torch>=2.6", "pillow"]\n'

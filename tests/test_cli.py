@@ -12,6 +12,7 @@ from PIL import Image
 
 import cmr_hf
 from cmr_hf import cli, weights
+from cmr_hf.cli.common import stems
 from cmr_hf.hub.reading_cmr import read_image
 from cmr_hf.samples import sample
 
@@ -50,7 +51,7 @@ class FakePipeline:
 @pytest.fixture
 def pipe(monkeypatch):
     fake = FakePipeline()
-    monkeypatch.setattr(cli, "_pipeline", lambda args: fake)
+    monkeypatch.setattr("cmr_hf.cli.segmenting.load_pipeline", lambda task, args: fake)
     return fake
 
 
@@ -132,8 +133,8 @@ def test_demo_reads_the_sample_and_prints_slices_volumes_and_paths(pipe, tmp_pat
 
 def test_stems_are_safe_and_unique():
     paths = ["a/heart.nii.gz", "b/heart.nii", "c/Ä ö?.dcm", "scan.tar", "../heart", "...png"]
-    assert cli._stems(paths) == ["heart", "heart_2", "image", "scan.tar", "heart_3", "image_2"]
-    assert cli._stems(["."]) == [re.sub(r"[^A-Za-z0-9._-]+", "_", Path().resolve().name)]
+    assert stems(paths) == ["heart", "heart_2", "image", "scan.tar", "heart_3", "image_2"]
+    assert stems(["."]) == [re.sub(r"[^A-Za-z0-9._-]+", "_", Path().resolve().name)]
 
 
 def test_info_names_versions_samples_and_models(monkeypatch, tmp_path, capsys):

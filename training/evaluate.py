@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from cmr_hf.clinical.figures import overlay_figure
 from cmr_hf.data.acdc import read_acdc
 from cmr_hf.data.splits import SIDES, load_split
-from cmr_hf.data.sunnybrook import read_sunnybrook_slices
+from cmr_hf.data.sunnybrook_slices import read_sunnybrook_slices
 from cmr_hf.finetuning.controls import PlainUNet
 from cmr_hf.finetuning.segmentation import dice, dice_table, segment_stack
 from cmr_hf.hub.configuration_cmr import CMRConfig
@@ -51,16 +51,12 @@ def measure_sunnybrook(
     per_slice, per_patient = defaultdict(list), defaultdict(list)
     spacing_mm = (processor.default_spacing_mm, processor.default_spacing_mm)
     for patient in patients:
-        slices = list(read_sunnybrook_slices(root, [patient]))
-        found = segment_stack(model, processor, np.stack([entry.image for entry in slices]), spacing_mm)
-        pairs = {
-            "endocardium": [(labels == 1, entry.endocardium) for labels, entry in zip(found, slices, strict=True)],
-            "epicardium": [
-                ((labels == 1) | (labels == 2), entry.epicardium)
-                for labels, entry in zip(found, slices, strict=True)
-                if entry.epicardium is not None
-            ],
-        }
+        pairs = {"endocardium": [], "epicardium": []}
+        for stack in read_sunnybrook_slices(root, [patient]):
+            found = segment_stack(model, processor, stack.images, spacing_mm)
+            pairs["endocardium"] += list(zip(found == 1, stack.masks == 1, strict=True))
+            if 2 in stack.drawn:
+                pairs["epicardium"] += list(zip(np.isin(found, (1, 2)), np.isin(stack.masks, (1, 2)), strict=True))
         for name, entries in pairs.items():
             if entries:
                 per_slice[name] += [dice(predicted, truth) for predicted, truth in entries]

@@ -59,9 +59,11 @@ class NoWeightsYet(dict):
         self.task = task
 
     def __getitem__(self, key: str) -> tuple[str, str]:
+        remedy = "of this task; training/finetune.py trains one from your labels"
+        if PIPELINES[self.task][0].any_model:
+            remedy = f'of any task, cmr_hf.embedded("{DEFAULTS["cmr-segmentation"]}") say'
         raise ValueError(
-            f"this release ships no weights for {self.task}: pass model= a folder or a Hub name of a model of this "
-            "task; training/finetune.py trains one from your labels"
+            f"this release ships no weights for {self.task}: pass model= a folder or a Hub name of a model {remedy}"
         )
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cmr_hf.clinical.volumes import measure
-from cmr_hf.clinical.writers import json_safe, write_mask, write_measures_json, write_nifti_mask
+from cmr_hf.clinical.writers import json_safe, whole_file, write_mask, write_measures_json, write_nifti_mask
 from cmr_hf.hub.reading_cmr import CMRImage, read_image
 from cmr_hf.samples import sample
 
@@ -187,3 +187,18 @@ def test_json_safe_makes_plain_values():
     made = json_safe({1: np.arange(2), "b": (np.float64("inf"), np.bool_(True)), "c": {np.int64(3)}})
     assert made == {"1": [0, 1], "b": [None, True], "c": [3]}
     json.dumps(made, allow_nan=False)
+
+
+def test_a_file_is_there_as_a_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "new" / "mask.nii.gz"
+    with whole_file(path) as part:
+        part.write_text("first")
+        assert part.name.endswith("mask.nii.gz")
+        assert not path.exists()
+    assert path.read_text() == "first"
+    with pytest.raises(TypeError), whole_file(path) as part, part.open("w") as file:
+        file.writelines(["sec", 2])
+    with whole_file(path):
+        pass  # nothing was written
+    assert path.read_text() == "first"
+    assert list(path.parent.iterdir()) == [path]

@@ -131,7 +131,7 @@ def test_acdc_labels_become_the_houses_and_geometry_is_read(tmp_path):
     ]
     diastole, systole = stacks[:2]
     assert diastole.images.shape == diastole.masks.shape == (3, 60, 68)
-    assert diastole.images.dtype == np.float32
+    assert diastole.images.dtype == np.int16  # as stored
     assert diastole.masks.dtype == np.uint8
     assert diastole.spacing_mm == pytest.approx(SPACING_MM)
     assert diastole.slice_distance_mm == pytest.approx(10.0)

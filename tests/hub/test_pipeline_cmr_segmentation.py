@@ -13,6 +13,7 @@ from transformers.utils import logging as transformers_logging
 from cmr_hf import CMRSegmentationPipeline, ReadingError
 from cmr_hf.hub.components_cmr import keep_largest_components
 from tests.dicom_factory import write_slice, write_stack
+from tests.source_factory import scan
 
 SPACING = (1.4, 1.7)
 
@@ -23,19 +24,6 @@ def pipe() -> CMRSegmentationPipeline:
     segment = pipeline("cmr-segmentation")
     segment.model.config.single_component_labels = None
     return segment
-
-
-def scan(*shape: int) -> np.ndarray:
-    """Smooth blobs in 0…1000, int16, so that a model has something to see."""
-    rng = np.random.default_rng(3)
-    y, x = np.indices(shape[-2:])
-    flat = np.empty((int(np.prod(shape[:-2])), *shape[-2:]))
-    for image in flat:
-        centres, widths = rng.uniform(0.2, 0.8, (6, 2)) * shape[-2:], rng.uniform(4, 14, 6)
-        image[...] = sum(
-            np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / (2 * w**2)) for (cy, cx), w in zip(centres, widths, strict=True)
-        )
-    return (1000 * flat / flat.max()).astype(np.int16).reshape(shape)
 
 
 def check(result: dict, shape: tuple[int, ...], spacing_mm=SPACING) -> None:

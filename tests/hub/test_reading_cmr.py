@@ -125,7 +125,6 @@ REFUSED = [
     ({"PhotometricInterpretation": "PALETTE COLOR"}, "palette", "original gray series"),
     ({"PixelData": None}, "no PixelData", "export the image"),
     ({"PixelData": b"\0" * 100}, "truncated: needs 384 bytes of pixels, got 100", "copy it again"),
-    ({"pixels": np.zeros((2, 12, 16), np.uint16), "NumberOfFrames": 2}, "multi-frame", "single-frame files"),
     ({"ImageType": ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]}, "MOSAIC", "one by one"),
     ({"Rows": 60000, "Columns": 60000}, "1 to 8192 Rows and Columns, got (60000, 60000)", "check the export"),
     ({"Rows": 0}, "1 to 8192 Rows and Columns", "check the export"),
@@ -145,7 +144,7 @@ def test_when_a_file_is_not_one_gray_mr_image_then_reader_raises(tmp_path, tags,
     assert remedy in message
 
 
-def test_when_a_codec_is_missing_or_fails_then_the_message_names_the_plug_in(tmp_path):
+def test_when_a_code_stream_is_damaged_then_reader_raises(tmp_path):
     dataset = slice_dataset()
     dataset.file_meta.TransferSyntaxUID = JPEG2000Lossless
     dataset.PixelData = pydicom.encaps.encapsulate([b"no code stream"])
@@ -153,7 +152,7 @@ def test_when_a_codec_is_missing_or_fails_then_the_message_names_the_plug_in(tmp
     dataset.save_as(tmp_path / "j2k.dcm")
     message = refusal(tmp_path / "j2k.dcm")
     assert "j2k.dcm: pixels stored as JPEG 2000" in message
-    assert "pip install pylibjpeg" in message
+    assert "are damaged, or not of the size in the header: export or copy it again" in message
 
 
 @given(cut=st.floats(0.0, 0.999))
@@ -173,7 +172,7 @@ def test_when_a_file_is_something_else_then_reader_raises_its_own_error(tmp_path
 
 
 def test_when_a_path_is_missing_then_reader_raises():
-    for source in ("", "absent/file.dcm", "https://example.org/a.dcm", "a\0b"):
+    for source in ("", "absent/file.dcm", "a\0b"):
         assert "existing file or folder" in refusal(source)
 
 

@@ -14,20 +14,16 @@ from transformers import AutoModelForSemanticSegmentation, pipeline
 
 import cmr_hf
 from cmr_hf.publishing import export, save_embedded
+from tests.publishing.closure import closure
 
 LABELS = {0: "background", 1: "Ventrikelhöhle", 2: "scar"}
-CODE = {
-    "configuration_cmr.py",
-    "decoding_cmr.py",
-    "dicom_slice_cmr.py",
-    "image_processing_cmr.py",
-    "modeling_cmr.py",
-    "pipeline_cmr_segmentation.py",
-    "reading_cmr.py",
-    "components_cmr.py",
-    "stacking_cmr.py",
-}
-WRITTEN = CODE | {"README.md", "config.json", "model.safetensors", "preprocessor_config.json"}
+WRITTEN = {"README.md", "config.json", "model.safetensors", "preprocessor_config.json"} | closure(
+    "configuration_cmr",
+    "modeling_cmr",
+    "image_processing_cmr",
+    "pipeline_cmr_segmentation",
+    "pipeline_cmr_feature_extraction",
+)
 
 
 @pytest.fixture
@@ -102,7 +98,10 @@ def test_then_config_tells_transformers_where_everything_is(model, processor, tm
     assert config["cmr_hf_version"] == cmr_hf.__version__
     assert config["id2label"] == {str(index): name for index, name in LABELS.items()}
     assert set(config["auto_map"]) == {"AutoConfig", "AutoModel", "AutoModelForSemanticSegmentation"}
-    assert config["custom_pipelines"]["cmr-segmentation"]["pt"] == ["AutoModelForSemanticSegmentation"]
+    assert {task: entry["pt"] for task, entry in config["custom_pipelines"].items()} == {
+        "cmr-segmentation": ["AutoModelForSemanticSegmentation"],
+        "cmr-feature-extraction": ["AutoModel"],
+    }
     saved = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
     assert saved["auto_map"] == {"AutoImageProcessor": "image_processing_cmr.CMRImageProcessor"}
     assert saved["percentile"] == 99.0

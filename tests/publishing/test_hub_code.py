@@ -5,7 +5,6 @@ run two at a time; a test waits for its own.
 """
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -20,8 +19,8 @@ from transformers import pipeline
 
 import cmr_hf
 from cmr_hf.publishing import export
+from tests.publishing.processes import SECONDS, environment
 
-SECONDS = 600  # before a process counts as hung; a busy machine takes minutes to import torch twice
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 CHILD = """
@@ -93,14 +92,6 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The embedded model as it goes to the Hub."""
     pipe = pipeline("cmr-segmentation", model=cmr_hf.embedded("cine-sax"), dtype=torch.float32)
     return export(pipe, tmp_path_factory.mktemp("published") / "model", dtype=torch.float16)
-
-
-def environment(home: Path, needs_package: bool) -> dict[str, str]:
-    ours = ("HF_", "TRANSFORMERS_", "PYTHONPATH", "CMR_HF_")
-    values = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    values |= {"HF_HOME": str(home), "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-    values |= {"OMP_NUM_THREADS": "1", "HOME": str(home)}
-    return values | ({"PYTHONPATH": str(Path(cmr_hf.__file__).parents[1])} if needs_package else {})
 
 
 def as_hub_cache(folder: Path, home: Path, repo: str) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from .colours import LABEL_COLOURS, OTHER, rgb_of
 from .volumes import LABEL_NAMES, LV, MYOCARDIUM, SCAR, as_stack
-from .writers import RESEARCH_USE_ONLY
+from .writers import RESEARCH_USE_ONLY, whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -117,8 +117,8 @@ def overlay_figure(
     _words(figure, layout, len(pixels), title, geometry, facts)
     _legend(figure, layout, labels, LABEL_NAMES if names is None else {int(i): n for i, n in names.items()})
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=dpi, facecolor=PAPER, metadata={"Software": "cmr_hf"})
+    with whole_file(path) as part:
+        figure.savefig(part, dpi=dpi, facecolor=PAPER, metadata={"Software": "cmr_hf"})
     return path
 
 

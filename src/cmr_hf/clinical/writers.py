@@ -6,9 +6,11 @@ measures carry numbers only. Names of output files are the caller's.
 
 import json
 import math
+import os
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,8 +67,8 @@ def write_nifti_mask(result: Mapping[str, Any], image: "CMRImage", path: str | P
         mask.header.set_zooms([*_voxel_mm(image), _phase_seconds(image)][: mask.ndim])
         mask.header.set_xyzt_units("mm", "sec")
     mask.header.set_data_dtype(np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nib.save(mask, path)
+    with whole_file(path) as part:
+        nib.save(mask, part)
     return path
 
 
@@ -80,8 +82,8 @@ def write_picture_mask(labels: np.ndarray, path: str | Path) -> Path:
         raise ValueError(f"a picture's label map needs 2 dimensions, got shape {labels.shape}")
     picture = Image.fromarray(labels, mode=None).convert("L")
     picture.putpalette([round(255 * channel) for label in range(256) for channel in rgb_of(label)])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path)
+    with whole_file(path) as part:
+        picture.save(part)
     return path
 
 
@@ -97,9 +99,6 @@ def write_measures_json(measures: Any, result: Mapping[str, Any], path: str | Pa
     Returns:
         The path written.
     """
-    path = Path(path)
-    # reasons are counted without the files' names: hospitals name files after patients
-    left_out = Counter(_without_file(entry) for entry in result.get("left_out") or [])
     content = {
         "format": "cmr_hf measures 1",
         "notice": RESEARCH_USE_ONLY,
@@ -107,16 +106,53 @@ def write_measures_json(measures: Any, result: Mapping[str, Any], path: str | Pa
         "labels": result.get("labels"),
         "mean_probability": result.get("scores"),
         "affine_lps_mm": result.get("affine"),
-        "left_out": [{"reason": reason, "files": count} for reason, count in left_out.items()],
+        "left_out": left_out_counts(result.get("left_out") or []),
         "phase_index_starts_at": 0,
         **measures.to_dict(),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
+    return write_json(content, path)
+
+
+def write_json(content: Mapping[str, Any], path: str | Path) -> Path:
+    """Write plain values, arrays and paths as JSON that a person can read; see `json_safe`."""
+    path = Path(path)
     text = json.dumps(json_safe(content), indent=2, ensure_ascii=False, allow_nan=False)
     # a row of numbers goes on one line (line breaks in strings are escaped, so strings cannot match)
     text = re.sub(r"\[\n[^\[\]{}\"]*\]", lambda row: f"[{' '.join(row[0][1:-1].split())}]", text)
-    path.write_text(text + "\n", encoding="utf-8")
+    with whole_file(path) as part:
+        part.write_text(text + "\n", encoding="utf-8")
     return path
+
+
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """A file that is there as a whole or not at all: written under another name beside it, then renamed.
+
+    Args:
+        path: the file to be; its folder is made. A file of that name stays as it is until the new one is whole.
+
+    Yields:
+        The path to write to, with the same ending. If nothing is written there, nothing happens.
+
+    Raises:
+        OSError: the folder cannot be made or written to.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # the end of the name tells libraries the format
+    part = path.with_name(f".{os.getpid()}_{path.name[-60:]}")
+    try:
+        yield part
+        if part.exists():
+            os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def left_out_counts(left_out: Sequence[Mapping[str, Any]]) -> list[dict]:
+    """How many files were left out for which reason, without their names: hospitals name files after patients."""
+    counts = Counter(_without_file(entry) for entry in left_out)
+    return [{"reason": reason, "files": count} for reason, count in counts.items()]
 
 
 def json_safe(value: Any) -> Any:

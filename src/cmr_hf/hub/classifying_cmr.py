@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
@@ -41,25 +42,19 @@ class DetectionPipeline(ClassificationPipeline):
 
     def preprocess(self, inputs: Any, spacing_mm: Any = None, **options) -> Any:
         if isinstance(inputs, dict) and "images" in inputs:
-            inputs = together(inputs, self.three)
+            inputs = together(inputs, self.three, spacing_mm)
         return super().preprocess(inputs, spacing_mm=spacing_mm, **options)
 
     def samples(self, image: CMRImage, **options) -> np.ndarray:
-        try:
-            return self.three_images(image, **options)[None]
-        except IndexError:
-            raise ReadingError(
-                f"{image.source} has {image.pixels.shape} pixels, too few for the images asked for: "
-                f"choose {self.three} within them"
-            ) from None
+        return self.three_images(image, **options)[None]
 
     @abstractmethod
     def three_images(self, image: CMRImage) -> np.ndarray:
         """The three channels, of shape `(3, y, x)`."""
 
 
-def together(inputs: dict, three: str) -> CMRImage:
-    """Three sources of one image each as one image of shape `(3, y, x)`.
+def together(inputs: dict, three: str, spacing_mm: Any = None) -> CMRImage:
+    """Three sources of one image each as one image of shape `(3, y, x)`; `spacing_mm` wins over what they say.
 
     Raises:
         ReadingError: another number, several slices in one of them, or other sizes or spacings.
@@ -68,7 +63,8 @@ def together(inputs: dict, three: str) -> CMRImage:
     unknown = set(inputs) - {"images", "spacing_mm"}
     if unknown or not isinstance(sources, (Sequence, np.ndarray, torch.Tensor)) or len(sources) != 3:
         raise ReadingError(f"a dict with 'images' needs three of them ({three}) and, if known, 'spacing_mm'")
-    images = [read_image(source, spacing_mm=inputs.get("spacing_mm")) for source in sources]
+    spacing_mm = inputs.get("spacing_mm") if spacing_mm is None else spacing_mm
+    images = [read_image(source, spacing_mm=spacing_mm) for source in sources]
     first = images[0]
     planes = [image.pixels.reshape(-1, *image.pixels.shape[-2:]) for image in images]
     alike = all(
@@ -76,8 +72,11 @@ def together(inputs: dict, three: str) -> CMRImage:
         for plane, image in zip(planes, images, strict=True)
     )
     if not alike:
-        shapes = [image.pixels.shape for image in images]
-        raise ReadingError(f"the three images ({three}) need one slice each, of one size and spacing, got {shapes}")
+        found = "; ".join(f"{image.pixels.shape} with spacing {image.spacing_mm}" for image in images)
+        raise ReadingError(
+            f"the three images ({three}) need one slice each, of one size and spacing, got {found}: "
+            "crop or resample them first"
+        )
     return CMRImage(np.concatenate(planes), first.spacing_mm, None, None, "images", "array")
 
 
@@ -89,6 +88,26 @@ def base_to_apex(image: CMRImage) -> list[int]:
         return order
     step = image.affine[:3, 2] / np.linalg.norm(image.affine[:3, 2])
     return order[::-1] if step @ TO_APEX < -OBLIQUE else order
+
+
+def checked_indices(name: str, chosen: Any, counts: tuple[int, ...], length: int) -> list[int]:
+    """What a caller chose, as a list of `int`.
+
+    Args:
+        name (`str`): of the argument.
+        chosen: one number, or several.
+        counts (`tuple` of `int`): how many there may be.
+        length (`int`): they count from 0 to below this.
+
+    Raises:
+        ValueError: another number of them, not whole, or out of range.
+    """
+    indices = list(chosen) if isinstance(chosen, (Sequence, np.ndarray, torch.Tensor)) else [chosen]
+    right = all(isinstance(index, Integral) and 0 <= index < length for index in indices)
+    if not right or len(indices) not in counts:
+        how_many = " or ".join(map(str, counts))
+        raise ValueError(f"`{name}` needs {how_many} of the numbers 0 to {length - 1}, got {chosen!r}: count from 0")
+    return [int(index) for index in indices]
 
 
 def at_level(order: list[int], part: float) -> int:

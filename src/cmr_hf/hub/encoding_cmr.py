@@ -151,6 +151,8 @@ class CMRResNetModel(ResNetModel):
                 "`pixel_values` must be (batch, channels, height, width) with sides that 32 divides, "
                 f"got {tuple(pixel_values.shape)}: use CMRImageProcessor, or pad"
             )
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
         half = self.embedder.embedder(pixel_values)
         encoded = self.encoder(self.embedder.pooler(half), output_hidden_states=True)
         return BaseModelOutputWithPoolingAndNoAttention(

@@ -304,10 +304,11 @@ class CMRImageProcessor(BaseImageProcessor):
         inside = torch.zeros(side, side, dtype=torch.bool)
         edges = [resampling_matrix(size[axis], spacing[axis], side, self.spacing_mm)[1] for axis in (0, 1)]
         inside[edges[0][0] : edges[0][1], edges[1][0] : edges[1][1]] = True
-        points, scores = read_landmarks(logits.cpu().float().where(inside, -1e4), sigma)
-        centre = (torch.tensor([float(size[0]), float(size[1])]) - 1) / 2
+        points, scores = read_landmarks(logits.cpu().float().where(inside, torch.finfo(torch.float32).min), sigma)
+        sides = torch.tensor([float(size[0]), float(size[1])])
         step = self.spacing_mm / torch.tensor(spacing, dtype=torch.float32)
-        return (points - (side - 1) / 2) * step + centre, scores
+        points = (points - (side - 1) / 2) * step + (sides - 1) / 2
+        return points.clamp(min=-0.5).minimum(sides - 0.5), scores  # the outer pixels reach half a pixel further
 
 
 def to_slices(image: Any, stack_channels: bool = False) -> torch.Tensor:

@@ -72,19 +72,22 @@ def read_landmarks(logits: torch.Tensor, sigma: float) -> tuple[torch.Tensor, to
         probability that the landmark lies within 4 sigma of the point; float32.
     """
     height, width = logits.shape[-2:]
-    chances = with_nowhere(logits).softmax(dim=-1)[..., :-1].unflatten(-1, (height, width))
-    peak = chances.flatten(2).max(dim=-1).indices
+    flat = logits.float().flatten(2)
+    present = flat.logsumexp(dim=-1).sigmoid()  # all pixels against the 0 of "not in this image"
+    # of one that is present, so that a landmark that is nearly certain to be absent has a place too
+    chances = flat.softmax(dim=-1).unflatten(-1, (height, width))
+    peak = flat.max(dim=-1).indices
     rows = torch.arange(height, device=logits.device, dtype=torch.float32)
     columns = torch.arange(width, device=logits.device, dtype=torch.float32)
     row, column = (peak // width).float(), (peak % width).float()
     for _ in range(8):
         near_row = torch.exp(-((rows - row[..., None]) ** 2) / (8 * sigma**2))
         near_column = torch.exp(-((columns - column[..., None]) ** 2) / (8 * sigma**2))
-        window = torch.einsum("bkh,bkhw,bkw->bk", near_row, chances, near_column).clamp(min=1e-30)
+        window = torch.einsum("bkh,bkhw,bkw->bk", near_row, chances, near_column)
         row, column = (
             torch.einsum("bkh,bkhw,bkw->bk", near_row * rows, chances, near_column) / window,
             torch.einsum("bkh,bkhw,bkw->bk", near_row, chances, near_column * columns) / window,
         )
     apart = (rows - row[..., None])[..., :, None] ** 2 + (columns - column[..., None])[..., None, :] ** 2
-    scores = (chances * (apart <= (FAR * sigma) ** 2)).sum((-2, -1))
+    scores = present * (chances * (apart <= (FAR * sigma) ** 2)).sum((-2, -1))
     return torch.stack((row, column), dim=-1), scores

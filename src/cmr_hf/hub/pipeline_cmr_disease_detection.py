@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .classifying_cmr import DetectionPipeline, at_level, base_to_apex
+from .classifying_cmr import DetectionPipeline, at_level, base_to_apex, checked_indices
 from .reading_cmr import CMRImage, ReadingError
 
 BASAL = 0.25  # part of the stack from base to apex
@@ -36,17 +36,20 @@ class CMRDiseaseDetectionPipeline(DetectionPipeline):
         self, image: CMRImage, phases: Sequence[int] | None = None, slice_index: int | None = None
     ) -> np.ndarray:
         cine = image.pixels.reshape((1,) * (4 - image.pixels.ndim) + image.pixels.shape)  # (t, z, y, x)
-        if cine.shape[:2] == (1, 3):
-            return cine[0]
+        order = base_to_apex(image)
+        if cine.shape[:2] == (1, 3):  # the three themselves
+            cine, order = cine.swapaxes(0, 1), [0]
+            phases = (0, 1, 2) if phases is None else phases
         if len(cine) < 2:
             raise ReadingError(
                 f"{image.source} needs phases, (t, z, y, x) ({self.three}), got shape {image.pixels.shape}: "
                 "pass the whole cine, or {'images': [ED, between, ES]}"
             )
-        frames = cine[:, at_level(base_to_apex(image), BASAL) if slice_index is None else slice_index]
-        ed, *between, es = (0, end_systole(frames)) if phases is None else phases
-        if len(between) > 1:
-            raise ValueError(f"`phases` needs two or three numbers (ED, between, ES), got {phases!r}")
+        if slice_index is None:
+            slice_index = at_level(order, BASAL)
+        frames = cine[:, checked_indices("slice_index", slice_index, (1,), cine.shape[1])[0]]
+        chosen = (0, end_systole(frames)) if phases is None else checked_indices("phases", phases, (2, 3), len(cine))
+        ed, *between, es = chosen
         half_way = between[0] if between else -(-(ed + es) // 2)  # rounded up: of two phases the second
         return frames[[ed, half_way, es]]
 

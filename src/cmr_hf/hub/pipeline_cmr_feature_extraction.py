@@ -27,12 +27,12 @@ class CMRFeatureExtractionPipeline(SlicewisePipeline):
 
     for_task = "cmr-feature-extraction"
     any_model = True
+    within = ("kind",)
 
-    def _sanitize_parameters(self, kind: str = "image", **given) -> tuple[dict, dict, dict]:
-        if kind not in KINDS:
-            raise ValueError(f"`kind` must be one of {KINDS}, got {kind!r}")
-        before, _, after = super()._sanitize_parameters(**given)
-        return before, {"kind": kind}, after
+    def _sanitize_parameters(self, **given) -> tuple[dict, dict, dict]:
+        if given.get("kind") not in (None, *KINDS):
+            raise ValueError(f"`kind` must be one of {', '.join(KINDS)}, got {given['kind']!r}")
+        return super()._sanitize_parameters(**given)
 
     def answers(self, pixel_values: torch.Tensor, kind: str = "image") -> torch.Tensor:
         encoder = getattr(self.model, "backbone", self.model)  # or an encoder by itself

@@ -4,19 +4,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .classifying_cmr import DetectionPipeline, at_level, base_to_apex
+from .classifying_cmr import DetectionPipeline, base_to_apex, checked_indices
 from .reading_cmr import CMRImage, ReadingError
-
-LEVELS = (0.25, 0.5, 0.75)  # basal, mid, apical: parts of the stack from base to apex
 
 
 class CMRLGEDetectionPipeline(DetectionPipeline):
     """Late gadolinium enhancement from a basal, a mid and an apical slice: a list of `{"label", "score"}`, best first.
 
     Takes an LGE short-axis stack as `cmr-segmentation` does (of several phases the first), or
-    `{"images": [basal, mid, apical]}`. Of a stack of three slices all are taken, of a taller one those nearest to a
-    quarter, half and three quarters of the way from base to apex. Base comes first as stored, unless the position in
-    patient space says otherwise.
+    `{"images": [basal, mid, apical]}`. Of a stack of three slices all are taken, of a taller one those a quarter, half
+    and three quarters of the way from base to apex. Base comes first as stored, unless the position in patient space
+    says otherwise.
 
     Call arguments:
         slices (three `int`, *optional*): basal, mid and apical slice of the stack, instead of this rule.
@@ -38,9 +36,16 @@ class CMRLGEDetectionPipeline(DetectionPipeline):
                 f"{image.source} needs three slices or more ({self.three}), got shape {image.pixels.shape}: "
                 "pass the whole stack, or {'images': [basal, mid, apical]}"
             )
-        order = base_to_apex(image)
         if slices is None:
-            slices = order if len(order) == 3 else [at_level(order, part) for part in LEVELS]
-        if len(slices) != 3:
-            raise ValueError(f"`slices` needs three numbers (basal, mid, apical), got {slices!r}")
-        return stack[list(slices)]
+            order = base_to_apex(image)
+            slices = [order[level] for level in levels(len(order))]
+        return stack[checked_indices("slices", slices, (3,), len(stack))]
+
+
+def levels(count: int) -> list[int]:
+    """A quarter, half and three quarters of the way down a stack of three slices or more: three different ones.
+
+    The outer two are rounded outwards, so that they lie alike from base and apex.
+    """
+    basal = (count - 1) // 4
+    return [basal, (count - 1) // 2, count - 1 - basal]

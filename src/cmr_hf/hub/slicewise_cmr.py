@@ -15,8 +15,8 @@ SLICES_AT_ONCE = 16  # processed together; bounds the memory of a long cine
 class SlicewisePipeline(ChunkPipeline):
     """Reads a source, runs the model on slices of it, and hands all answers to `postprocess`.
 
-    A pipeline names its task, its call arguments by the step that takes them, and, in `samples`, what the model is
-    to see of an image.
+    A pipeline names its task, its call arguments by the step that takes them (before, within or after the model), and,
+    in `samples`, what the model is to see of an image.
     """
 
     _load_processor = False
@@ -28,6 +28,7 @@ class SlicewisePipeline(ChunkPipeline):
     for_task: ClassVar[str] = ""
     any_model: ClassVar[bool] = False  # takes models that were trained for another task too
     before: ClassVar[tuple[str, ...]] = ("spacing_mm",)
+    within: ClassVar[tuple[str, ...]] = ()
     after: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, *args, **kwargs):
@@ -36,6 +37,12 @@ class SlicewisePipeline(ChunkPipeline):
         trained_for = getattr(self.model.config, "task", None)
         if trained_for not in (None, self.for_task) and not self.any_model:
             raise ValueError(f"this model is for {trained_for}, not for {self.for_task}: name a model of this task")
+        head, saved_as = type(self.model).__name__, self.model.config.architectures or []
+        if saved_as and head not in saved_as and head.startswith("CMR") and not self.any_model:
+            raise ValueError(
+                f"these weights are of {', '.join(saved_as)}, without the head that {self.for_task} needs: "
+                "name a model of this task"
+            )
 
     def __call__(self, inputs: Any, **kwargs) -> Any:
         if isinstance(inputs, tuple):
@@ -45,13 +52,16 @@ class SlicewisePipeline(ChunkPipeline):
         return super().__call__(inputs, **kwargs)
 
     def _sanitize_parameters(self, **given) -> tuple[dict, dict, dict]:
-        unknown = sorted(set(given) - {*self.before, *self.after})
+        steps = (self.before, self.within, self.after)
+        known = [name for names in steps for name in names]
+        unknown = sorted(set(given) - set(known))
         if unknown:
-            known = ", ".join((*self.before, *self.after))
+            known = ", ".join(known)
             raise TypeError(f"{self.for_task} does not take {unknown}: it takes {known} and batch_size")
-        given = {name: value for name, value in given.items() if value is not None}
-        before = {name: value for name, value in given.items() if name in self.before}
-        return before, {}, {name: value for name, value in given.items() if name in self.after}
+        before, within, after = (
+            {name: given[name] for name in names if given.get(name) is not None} for names in steps
+        )
+        return before, within, after
 
     def preprocess(self, inputs: Any, spacing_mm: Any = None, **options) -> Iterator[dict]:
         image = read_image(inputs, spacing_mm=spacing_mm)

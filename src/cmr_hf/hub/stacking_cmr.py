@@ -1,8 +1,9 @@
-"""Sorts single DICOM slices into one stack over positions and phases, in patient space.
+"""Sorts DICOM slices, from single-frame and multi-frame files alike, into one stack over positions and phases.
 
 Slice position is ImagePositionPatient along the normal row x column (DICOM PS3.3 C.7.6.2), never the file
-order or SliceThickness; time is TriggerTime, else the cardiac phase percentage, else InstanceNumber. What
-does not fit is left out with its reason.
+order or SliceThickness; time is TriggerTime or the frame's trigger delay, else the cardiac phase percentage,
+else the temporal position index, else InstanceNumber and frame number. What does not fit is left out with its
+reason.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ from __future__ import annotations
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 
-from .dicom_slice_cmr import DicomSlice, ReadingError
+from .checking_cmr import ReadingError
+from .dicom_slice_cmr import DicomSlice
 
 _COSINE_TOLERANCE = 5e-3  # about 0.3 degrees between slices of one stack
 _SAME_SLICE_MM = 0.2
+_MAX_GROUPS = 200
+_TOO_MANY = "pass one stack's folder; split a multi-frame file into single frames first (dcm4che's emf2sf)"
 
 
 def _same_stack(one: DicomSlice, other: DicomSlice) -> bool:
@@ -30,21 +33,32 @@ def _same_stack(one: DicomSlice, other: DicomSlice) -> bool:
     return True
 
 
-def largest_stack(headers: list[DicomSlice], folder: Path, left_out: list[dict]) -> list[DicomSlice]:
-    """The group of like orientation, matrix, spacing and image type that has twice the files of any other."""
+def largest_stack(headers: list[DicomSlice], source: str, left_out: list[dict]) -> list[DicomSlice]:
+    """The group of like orientation, matrix, spacing and image type that has twice the frames of any other.
+
+    Args:
+        headers: one per frame.
+        source: what errors call the file or folder.
+        left_out: where {"file", "reason"} of all other frames is added.
+
+    Raises:
+        ReadingError: no group is that large.
+    """
     groups: list[list[DicomSlice]] = []
     for header in headers:
         group = next((group for group in groups if _same_stack(group[0], header)), None)
         if group is None:
+            if len(groups) == _MAX_GROUPS:
+                raise ReadingError(f"{source} needs one stack, got more than {_MAX_GROUPS}: {_TOO_MANY}")
             groups.append([header])
         else:
             group.append(header)
     groups.sort(key=len, reverse=True)
     if len(groups) > 1 and len(groups[0]) < 2 * len(groups[1]):
-        names = "; ".join(f"{len(group)} files like {group[0].name}" for group in groups[:5])
+        names = "; ".join(f"{len(group)} {_kind(group)} like {group[0].name}" for group in groups[:5])
         raise ReadingError(
-            f"{folder} needs one stack, got {len(groups)} that differ in orientation, matrix, spacing or "
-            f"image type ({names}): pass one stack's folder"
+            f"{source} needs one stack, got {len(groups)} that differ in orientation, matrix, spacing or "
+            f"image type ({names}): {_TOO_MANY}"
         )
     for other in groups[1:]:
         reason = "another stack: orientation, matrix, spacing or image type differ from the largest one"
@@ -52,10 +66,23 @@ def largest_stack(headers: list[DicomSlice], folder: Path, left_out: list[dict])
     return groups[0] if groups else []
 
 
+def _kind(group: list[DicomSlice]) -> str:
+    return "files" if len({one.path for one in group}) == len(group) else "frames"
+
+
 def arrange(
-    slices: list[DicomSlice], folder: Path, left_out: list[dict]
+    slices: list[DicomSlice], source: str, left_out: list[dict]
 ) -> tuple[list[list[DicomSlice]], list[float] | None]:
-    """Sorts into grid[z][t] with equally many phases per position; also the depth of each position in mm."""
+    """Sorts into grid[z][t] with equally many phases per position; also the depth of each position in mm.
+
+    Args:
+        slices: frames of one stack.
+        source: what errors call the file or folder.
+        left_out: where {"file", "reason"} of frames without a place is added.
+
+    Raises:
+        ReadingError: two series fill the same slices.
+    """
 
     def leave(rest: Iterable[DicomSlice], reason: str) -> None:
         left_out.extend({"file": one.name, "reason": reason} for one in rest)
@@ -68,7 +95,8 @@ def arrange(
             positions.append((float(depths[index]), []))
         positions[-1][1].append(slices[index])
 
-    several = 1 < len({one.series for one in slices}) < len(slices)  # a series per file says nothing
+    # a series per file says nothing
+    several = 1 < len({one.series for one in slices}) < len({one.path for one in slices})
     contested = 0
     for number, (depth, members) in enumerate(positions):
         members.sort(key=lambda one: one.name)
@@ -82,7 +110,7 @@ def arrange(
             leave(rival, "another series fills the same slice position")
         positions[number] = depth, _in_time(ranked[0])
     if 2 * contested > len(positions):
-        raise ReadingError(f"{folder} needs one stack, got two series at the same slices: pass one series' folder")
+        raise ReadingError(f"{source} needs one stack, got two series at the same slices: pass one series' folder")
 
     counts = Counter(len(phases) for _, phases in positions)
     usual = max(counts, key=lambda count: (counts[count], count))
@@ -95,32 +123,36 @@ def arrange(
 
 
 def _moment(one: DicomSlice) -> tuple | str:
-    times = (one.trigger_ms, one.percent, one.instance)
+    times = (one.trigger_ms, one.percent, one.temporal, one.order)
     return times if any(time is not None for time in times) else one.name
 
 
 def _depths(slices: list[DicomSlice]) -> tuple[list[float], bool]:
-    """Each slice's position along the normal, else SliceLocation (both in mm), else its InstanceNumber.
+    """Each slice's position along the normal, else SliceLocation (both in mm), else its place in the export.
 
-    The flag says whether they are in mm. Unplaced files that differ in TriggerTime are phases of one slice.
+    The flag says whether they are in mm. Without any position that is InStackPositionNumber; else slices that
+    differ in TriggerTime are phases of one position; else InstanceNumber and frame number count.
     """
     if slices[0].frame is not None:
         normal = slices[0].frame[2]
         return [float(one.origin_mm @ normal) for one in slices], True
     if all(one.location_mm is not None for one in slices):
         return [one.location_mm for one in slices], True
+    if all(one.stack_position is not None for one in slices):
+        return [one.stack_position for one in slices], False
     times = {one.trigger_ms for one in slices}
     if None not in times and len(times) == len(slices):
         return [0.0] * len(slices), False
-    numbers = [one.instance for one in slices]
-    if None in numbers:
-        numbers = range(len(slices))
-    return [float(number) for number in numbers], False
+    orders = [one.order for one in slices]
+    if None in orders:
+        return [float(number) for number in range(len(slices))], False
+    ranks = {order: float(rank) for rank, order in enumerate(sorted(set(orders)))}
+    return [ranks[order] for order in orders], False
 
 
 def _in_time(phases: list[DicomSlice]) -> list[DicomSlice]:
-    """Sorted by the first of TriggerTime, phase percentage and InstanceNumber that tells all phases apart."""
-    for key in ("trigger_ms", "percent", "instance"):
+    """Sorted by the first of TriggerTime, percentage, temporal index and order that tells all phases apart."""
+    for key in ("trigger_ms", "percent", "temporal", "order"):
         values = [getattr(one, key) for one in phases]
         if None not in values and len(set(values)) == len(values):
             return sorted(phases, key=lambda one: getattr(one, key))

@@ -240,7 +240,11 @@ def _config_fields(model: PreTrainedModel) -> dict[str, Any]:
 
 def _task_of(source: Pipeline | PreTrainedModel, model: PreTrainedModel) -> str:
     possible = HEADS[type(model).__name__][1]
-    asked = getattr(source, "for_task", None) or getattr(model.config, "task", None)
+    if possible == (ENCODER_TASK,):
+        return ENCODER_TASK  # the config may still name the task of the head that was left behind
+    asked = getattr(source, "for_task", None)
+    if asked not in possible:  # no pipeline, or the one that takes any model
+        asked = getattr(model.config, "task", None)
     if asked is None and len(possible) == 1:
         return possible[0]
     if asked not in possible:

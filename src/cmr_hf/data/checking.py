@@ -1,0 +1,139 @@
+"""Looks through a data set before any training starts, and says what is wrong with it."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .schema import LABELS, UNKNOWN, LabelledStack
+
+FEW = 5  # patients on a side, below which a number says little
+SPREAD = 2.0  # spacings that differ by more than this factor are worth a look
+
+
+@dataclass
+class DataReport:
+    """What a data set holds, and what to look at before training on it.
+
+    Attributes:
+        sides (`dict`): side → counts of patients, stacks and images.
+        classes (`dict`): "view SAX" say → images on each side.
+        labels (`dict`): label name → images on each side that show it.
+        errors (`list` of `str`): what must be mended; training on it would be wrong.
+        warnings (`list` of `str`): what to know.
+    """
+
+    sides: dict[str, dict[str, int]] = field(default_factory=dict)
+    classes: dict[str, dict[str, int]] = field(default_factory=dict)
+    labels: dict[str, dict[str, int]] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return not self.errors
+
+    def __str__(self) -> str:
+        lines = [
+            f"{side}: {count['patients']} patients, {count['stacks']} stacks, {count['images']} images"
+            for side, count in self.sides.items()
+        ]
+        for title, table in (("class", self.classes), ("label", self.labels)):
+            for name, counts in sorted(table.items()):
+                lines.append(f"{title} {name}: " + ", ".join(f"{side} {n}" for side, n in counts.items()))
+        lines += [f"ERROR {text}" for text in self.errors] + [f"warning {text}" for text in self.warnings]
+        return "\n".join(lines)
+
+
+def check_stacks(sides: Mapping[str, Iterable[LabelledStack]], problems: Iterable[str] = ()) -> DataReport:
+    """Counts, and checks spacing, labels and patients of the sides of a split.
+
+    Args:
+        sides: side → its stacks.
+        problems: what could not be read, from the reader; each is an error.
+    """
+    report = DataReport(errors=list(problems))
+    where: dict[str, set[str]] = defaultdict(set)
+    spacings: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    missing: Counter[str] = Counter()
+    drawn: dict[str, set[int]] = defaultdict(set)
+    for side, stacks in sides.items():
+        patients: set[str] = set()
+        seen: set[tuple] = set()
+        count = Counter(stacks=0, images=0)
+        for stack in stacks:
+            name = f"{stack.source} {stack.patient}"
+            key = (stack.source, stack.patient, stack.study, stack.series, stack.phase_index)
+            if key in seen:
+                report.errors.append(f"{side}: {name}, series {stack.series or '-'} comes twice: remove one")
+            seen.add(key)
+            patients.add(name)
+            where[name].add(side)
+            drawn[side].update(stack.drawn)
+            count.update(stacks=1, images=len(stack.images))
+            if stack.spacing_mm is None:
+                missing[side] += 1
+            else:
+                spacings[side].append(stack.spacing_mm)
+            _count_classes(report, side, stack)
+        report.sides[side] = {"patients": len(patients), **count}
+    for name, found in sorted(where.items()):
+        if len(found) > 1:
+            report.errors.append(f"{name} is on {' and '.join(sorted(found))}: keep each patient on one side")
+    _check_spacing(report, spacings, missing)
+    _check_balance(report, drawn)
+    return report
+
+
+def _count_classes(report: DataReport, side: str, stack: LabelledStack) -> None:
+    for name in ("image_type", "view", "disease", "lge"):
+        value = getattr(stack, name)
+        if value is not None:
+            counts = report.classes.setdefault(f"{name} {value}", {})
+            counts[side] = counts.get(side, 0) + len(stack.images)
+    if stack.masks is None:
+        return
+    for label, name in LABELS.items():
+        if label == 0:
+            continue
+        shown = int((stack.masks == label).any(axis=(1, 2)).sum())
+        if shown:
+            counts = report.labels.setdefault(name, {})
+            counts[side] = counts.get(side, 0) + shown
+    beyond = sorted(set(np.unique(stack.masks).tolist()) - {0, UNKNOWN, *stack.drawn})
+    if stack.drawn and beyond:
+        names = [LABELS[label] for label in beyond]
+        report.errors.append(f"{side}: {stack.source} {stack.patient} shows {names}, which `drawn` does not name")
+
+
+def _check_spacing(report: DataReport, spacings: dict[str, list], missing: Counter[str]) -> None:
+    for side, number in missing.items():
+        known = len(spacings[side])
+        report.warnings.append(
+            f"{side}: {number} of {number + known} stacks have no pixel spacing; the processor assumes 1.4 mm, so sizes "
+            "are uncertain: give spacing_mm if you know it"
+        )
+    values = np.array([pair for pairs in spacings.values() for pair in pairs])
+    if len(values) and values.max() / values.min() > SPREAD:
+        report.warnings.append(
+            f"pixel spacing goes from {values.min():.2f} to {values.max():.2f} mm: check that the greatest and least "
+            "are true"
+        )
+
+
+def _check_balance(report: DataReport, drawn: dict[str, set[int]]) -> None:
+    for side, count in report.sides.items():
+        if 0 < count["patients"] < FEW:
+            report.warnings.append(f"{side}: {count['patients']} patients are too few to say much")
+        if not count["patients"]:
+            report.errors.append(f"{side} is empty: give it patients")
+    for table in (report.classes, report.labels):
+        for name, counts in table.items():
+            absent = [side for side in report.sides if not counts.get(side)]
+            if absent:
+                report.warnings.append(f"{name} does not occur on {' and '.join(absent)}")
+    if len({frozenset(ids) for ids in drawn.values()}) > 1:
+        report.warnings.append("the sides have other labels drawn: " + str({k: sorted(v) for k, v in drawn.items()}))
