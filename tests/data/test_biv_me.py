@@ -83,7 +83,8 @@ def test_when_there_are_no_guide_points_then_it_raises(tmp_path):
     assert list_biv_me_patients(tmp_path) == [PATIENT]
 
 
-def circle(radius, centre=(50.0, 60.0), angles=np.arange(0, 2 * np.pi, 0.05)):
+def circle(radius, centre=(50.0, 60.0)):
+    angles = np.arange(0, 2 * np.pi, 0.05)
     return np.stack((centre[0] + radius * np.sin(angles), centre[1] + radius * np.cos(angles)), axis=1)
 
 

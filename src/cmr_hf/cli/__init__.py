@@ -1,4 +1,4 @@
-"""`cmr-hf segment | classify | landmarks | features | demo | info`: the command line.
+"""`cmr-hf segment | classify | landmarks | features | data check | demo | info`: the command line.
 
 Results go to stdout, progress and problems to stderr.
 """
@@ -10,6 +10,7 @@ from pathlib import Path
 
 # transformers, torch and matplotlib are imported inside the commands, so that --help answers at once
 from .about import info
+from .checking import check_data
 from .classifying import TASKS, classify
 from .common import DEFAULT_MODEL, WrongUsageError, one_line
 from .extracting import KINDS, features
@@ -75,9 +76,20 @@ def _parser() -> argparse.ArgumentParser:
     seen.add_argument("--out", type=_name_ending(".parquet", ".safetensors"), required=True, metavar=out)
     seen.set_defaults(run=features)
 
+    data = commands.add_parser("data", help="data sets to train on").add_subparsers(required=True, metavar="command")
+    looked = data.add_parser("check", help="what a data set holds, and what to mend before training on it")
+    looked.add_argument("root", metavar="CSV|FOLDER", help="table of your files, or a public set in its own layout")
+    looked.add_argument("--name", metavar="SET", help="acdc, emidec, mnms …; not needed for a table")
+    looked.add_argument("--split", metavar="JSON", help="patients of train, validation and test (default: by chance)")
+    looked.add_argument("--seed", type=int, default=0, metavar="N", help="of the draw (default 0)")
+    looked.add_argument(
+        "--labels", nargs="+", type=_pair_of_ids, metavar="FROM=TO", help="ids in a table's masks: 3=1 2=2 1=3"
+    )
+    looked.set_defaults(run=check_data)
+
     about = commands.add_parser("info", help="versions, embedded models and samples")
     about.set_defaults(run=info)
-    for command in commands.choices.values():
+    for command in (looked, *(command for name, command in commands.choices.items() if name != "data")):
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
@@ -100,6 +112,11 @@ def _add_model(command: argparse.ArgumentParser, default: str | None = None) -> 
     command.add_argument("--model", default=default, metavar="M", help=f"embedded model, folder or Hub id {what}")
     command.add_argument("--batch-size", type=_positive_int, default=8, metavar="N", help="slices at once (default 8)")
     command.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1, mps (default: transformers' choice)")
+
+
+def _pair_of_ids(text: str) -> tuple[int, int]:
+    there, _, here = text.partition("=")
+    return int(there), int(here)
 
 
 def _positive_int(text: str) -> int:

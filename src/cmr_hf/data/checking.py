@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from .leakage import check_leakage
 from .schema import LABELS, UNKNOWN, LabelledStack
 
 FEW = 5  # patients on a side, below which a number says little
@@ -48,44 +49,55 @@ class DataReport:
         return "\n".join(lines)
 
 
-def check_stacks(sides: Mapping[str, Iterable[LabelledStack]], problems: Iterable[str] = ()) -> DataReport:
-    """Counts, and checks spacing, labels and patients of the sides of a split.
+def check_stacks(
+    sides: Mapping[str, Iterable[LabelledStack]], problems: Collection[str] = (), images: bool = True
+) -> DataReport:
+    """Counts, and checks spacing, labels, patients and pictures of the sides of a split.
 
     Args:
-        sides: side → its stacks.
-        problems: what could not be read, from the reader; each is an error.
+        sides: side → its stacks, read one by one.
+        problems: what could not be read, which the reader may add to meanwhile; each is an error.
+        images (`bool`, defaults to `True`): look for one picture on two sides too.
     """
-    report = DataReport(errors=list(problems))
-    where: dict[str, set[str]] = defaultdict(set)
-    spacings: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    missing: Counter[str] = Counter()
-    drawn: dict[str, set[int]] = defaultdict(set)
-    for side, stacks in sides.items():
-        patients: set[str] = set()
-        seen: set[tuple] = set()
-        count = Counter(stacks=0, images=0)
-        for stack in stacks:
-            name = f"{stack.source} {stack.patient}"
-            key = (stack.source, stack.patient, stack.study, stack.series, stack.phase_index)
-            if key in seen:
-                report.errors.append(f"{side}: {name}, series {stack.series or '-'} comes twice: remove one")
-            seen.add(key)
-            patients.add(name)
-            where[name].add(side)
-            drawn[side].update(stack.drawn)
-            count.update(stacks=1, images=len(stack.images))
-            if stack.spacing_mm is None:
-                missing[side] += 1
-            else:
-                spacings[side].append(stack.spacing_mm)
-            _count_classes(report, side, stack)
-        report.sides[side] = {"patients": len(patients), **count}
-    for name, found in sorted(where.items()):
-        if len(found) > 1:
-            report.errors.append(f"{name} is on {' and '.join(sorted(found))}: keep each patient on one side")
-    _check_spacing(report, spacings, missing)
-    _check_balance(report, drawn)
+    report = DataReport()
+    geometry = _Geometry()
+    leaks = check_leakage({side: _rows(report, geometry, side, stacks) for side, stacks in sides.items()}, images)
+    report.errors[:0] = [f"cannot be read: {problem}" for problem in problems]
+    report.errors += [f"{leak}: keep each on one side" for leak in leaks]
+    _check_spacing(report, geometry)
+    _check_balance(report, geometry)
     return report
+
+
+@dataclass
+class _Geometry:
+    spacings: list[tuple[float, float]] = field(default_factory=list)
+    missing: Counter[str] = field(default_factory=Counter)
+    drawn: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+
+
+def _rows(report: DataReport, geometry: _Geometry, side: str, stacks: Iterable[LabelledStack]) -> Iterator[dict]:
+    """Counts the stacks of a side as they come by, and gives the rows that `check_leakage` looks at."""
+    patients: set[str] = set()
+    seen: set[tuple] = set()
+    count = report.sides.setdefault(side, {"patients": 0, "stacks": 0, "images": 0})
+    for stack in stacks:
+        key = (stack.source, stack.patient, stack.study, stack.series, stack.phase_index)
+        if key in seen:
+            report.errors.append(
+                f"{side}: {stack.source} {stack.patient}, series {stack.series or '-'} comes twice: remove one"
+            )
+        seen.add(key)
+        patients.add(f"{stack.source} {stack.patient}")
+        geometry.drawn[side].update(stack.drawn)
+        if stack.spacing_mm is None:
+            geometry.missing[side] += 1
+        else:
+            geometry.spacings.append(stack.spacing_mm)
+        count.update(patients=len(patients), stacks=count["stacks"] + 1, images=count["images"] + len(stack.images))
+        _count_classes(report, side, stack)
+        for image in stack.images:
+            yield {"source": stack.source, "patient": stack.patient, "image": image}
 
 
 def _count_classes(report: DataReport, side: str, stack: LabelledStack) -> None:
@@ -109,22 +121,21 @@ def _count_classes(report: DataReport, side: str, stack: LabelledStack) -> None:
         report.errors.append(f"{side}: {stack.source} {stack.patient} shows {names}, which `drawn` does not name")
 
 
-def _check_spacing(report: DataReport, spacings: dict[str, list], missing: Counter[str]) -> None:
-    for side, number in missing.items():
-        known = len(spacings[side])
+def _check_spacing(report: DataReport, geometry: _Geometry) -> None:
+    for side, number in geometry.missing.items():
         report.warnings.append(
-            f"{side}: {number} of {number + known} stacks have no pixel spacing; the processor assumes 1.4 mm, so sizes "
-            "are uncertain: give spacing_mm if you know it"
+            f"{side}: {number} of {report.sides[side]['stacks']} stacks have no pixel spacing; the processor assumes "
+            "1.4 mm, so sizes are uncertain: give spacing_mm if you know it"
         )
-    values = np.array([pair for pairs in spacings.values() for pair in pairs])
+    values = np.array(geometry.spacings)
     if len(values) and values.max() / values.min() > SPREAD:
         report.warnings.append(
-            f"pixel spacing goes from {values.min():.2f} to {values.max():.2f} mm: check that the greatest and least "
-            "are true"
+            f"pixel spacing goes from {values.min():.2f} to {values.max():.2f} mm: check that the greatest and the "
+            "least are true"
         )
 
 
-def _check_balance(report: DataReport, drawn: dict[str, set[int]]) -> None:
+def _check_balance(report: DataReport, geometry: _Geometry) -> None:
     for side, count in report.sides.items():
         if 0 < count["patients"] < FEW:
             report.warnings.append(f"{side}: {count['patients']} patients are too few to say much")
@@ -135,5 +146,6 @@ def _check_balance(report: DataReport, drawn: dict[str, set[int]]) -> None:
             absent = [side for side in report.sides if not counts.get(side)]
             if absent:
                 report.warnings.append(f"{name} does not occur on {' and '.join(absent)}")
-    if len({frozenset(ids) for ids in drawn.values()}) > 1:
-        report.warnings.append("the sides have other labels drawn: " + str({k: sorted(v) for k, v in drawn.items()}))
+    if len({frozenset(ids) for ids in geometry.drawn.values()}) > 1:
+        drawn = {side: [LABELS[label] for label in sorted(ids)] for side, ids in geometry.drawn.items()}
+        report.warnings.append(f"the sides have other structures drawn: {drawn}")

@@ -16,8 +16,8 @@ is rotated about its long axis: seen from the apex, clockwise, the contact begin
   a dummy.
 - Without one, the picture is taken to be shown as usual, from the apex. Of 50 ACDC patients as `read_acdc` gives them
   (train and validation; twelve looked at, all measured) all are: RV to the left, chest wall up or up and left, and the
-  end so called anterior is the upper one. In some (082, 087) the RV sits on top and both ends are nearly level, where
-  "the upper one" would be a guess and the turn is not. EMIDEC is mirrored (twelve looked at): chest wall and RV below,
+  end so called anterior is the upper one. In some (082, 087) the RV sits on top and the ends differ little in height:
+  there the turn is the surer sign. EMIDEC is mirrored (twelve looked at): chest wall and RV below,
   or on the right with the left lung on top. Its masks have no RV; the rule is for masks from a model.
 
 A mirrored picture without a header looks like a heart turned by 180 degrees: say `mirrored=True`. Situs inversus is

@@ -118,7 +118,9 @@ def stacks_by_side(
     problems: list[str] = []
     sides = sides_of(name, root, split, seed)
     return {
-        side: read(name, root, patients, on_error=lambda patient, error: problems.append(f"{patient}: {error}"), **options)
+        side: read(
+            name, root, patients, on_error=lambda patient, error: problems.append(f"{patient}: {error}"), **options
+        )
         for side, patients in sides.items()
     }, problems
 

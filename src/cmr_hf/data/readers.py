@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..hub.reading_cmr import ReadingError
-from . import acdc, emidec, kaggle_dsb, mnms, myops, nifti_pairs, own_set, sunnybrook, sunnybrook_slices, ukbb
+from . import acdc, biv_me, emidec, kaggle_dsb, mnms, myops, nifti_pairs, own_set, sunnybrook, sunnybrook_slices, ukbb
 from .schema import LabelledStack
 
 
@@ -73,6 +73,9 @@ READERS: dict[str, Reader] = {
     "ukbb": Reader(ukbb.read_ukbb, ukbb.list_ukbb_patients, ukbb.LICENCE, ukbb.CITATION),
     "nifti-pairs": Reader(
         nifti_pairs.read_nifti_pairs, nifti_pairs.list_nifti_pairs_patients, "unknown", "", ("masks",)
+    ),
+    "biv-me": Reader(
+        biv_me.read_biv_me, biv_me.list_biv_me_patients, biv_me.LICENCE, biv_me.CITATION, ("masks", "landmarks")
     ),
     "table": Reader(
         own_set.read_own_set, own_set.list_table_patients, "unknown", "", ("masks", "disease", "lge", "landmarks")

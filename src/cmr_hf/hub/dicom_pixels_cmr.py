@@ -4,8 +4,7 @@
 |-------------------------------|--------------------------------------------------|
 | uncompressed, deflated, RLE   | pydicom                                          |
 | JPEG baseline                 | pillow                                           |
-| JPEG lossless                 | python-gdcm                                      |
-| JPEG-LS                       | pyjpegls                                         |
+| JPEG lossless, JPEG-LS        | python-gdcm                                      |
 | JPEG 2000, HTJ2K              | pylibjpeg with pylibjpeg-openjpeg                |
 | JPEG extended (12 bit, lossy) | pylibjpeg with pylibjpeg-libjpeg (GPL: not ours) |
 
@@ -38,8 +37,8 @@ _DECODERS = {
     _JPEG + "51": ("pylibjpeg pylibjpeg-libjpeg (under the GPL)", None),
     _JPEG + "57": ("python-gdcm", "gdcm"),
     _JPEG + "70": ("python-gdcm", "gdcm"),
-    _JPEG + "80": ("pyjpegls", "pyjpegls"),
-    _JPEG + "81": ("pyjpegls", "pyjpegls"),
+    _JPEG + "80": ("python-gdcm", "gdcm"),
+    _JPEG + "81": ("python-gdcm", "gdcm"),
     **{_JPEG + last: ("pylibjpeg pylibjpeg-openjpeg", "pylibjpeg") for last in ("90", "91", "201", "202", "203")},
     "1.2.840.10008.1.2.5": ("pydicom", "pydicom"),
 }

@@ -1,6 +1,6 @@
 """Checks the headers of compressed pixel streams before a decoder sees them.
 
-Damaged headers make GDCM end the whole process and CharLS decode for minutes, where they should raise. So the
+Damaged headers make GDCM end the whole process, and others decode for minutes, where they should raise. So the
 segments up to the first scan are walked here first (ITU-T T.81 annex B, T.87 annex C), or the size of a JPEG 2000
 stream is read (T.800 annex A.5.1), and must agree with what DICOM says.
 """

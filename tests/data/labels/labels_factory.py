@@ -32,7 +32,9 @@ def heart(shape: tuple[int, int] = SHAPE) -> np.ndarray:
     return mask
 
 
-def study(folder: Path, slices: int = 3, phases: int = 2, series_per_slice: bool = True) -> dict[tuple[int, int], pydicom.Dataset]:
+def study(
+    folder: Path, slices: int = 3, phases: int = 2, series_per_slice: bool = True
+) -> dict[tuple[int, int], pydicom.Dataset]:
     """A DICOM cine; (slice, phase) -> its data set."""
     paths = write_stack(folder, slices, phases, shape=SHAPE, series_per_slice=series_per_slice)
     return {divmod(index, phases): pydicom.dcmread(path) for index, path in enumerate(paths)}

@@ -203,7 +203,7 @@ def test_a_whole_report_is_read():
 
 
 @pytest.mark.parametrize(
-    "text", ["LGE " * 60_000, "no " * 100_000 + "LGE", "(" * 200_000, "a" * 300_000 + " LGE", "x.\n" * 90_000]
+    "text", ["LGE " * 20_000, "no " * 100_000 + "LGE", "(" * 200_000, "a" * 300_000 + " LGE", "x.\n" * 90_000]
 )
 def test_a_giant_text_ends_soon(text):
     assert read_lge(text).label in ("present", "none", "uncertain")

@@ -6,8 +6,7 @@ picture of its DerivationImageSequence / SourceImageSequence, else to the only o
 in the same plane are resampled. Writers may leave out empty frames: in a phase with a frame, the other slices count
 as looked at.
 
-Names and codes translate as in `names`. Verified on files written by highdicom (all three types), and on the liver
-segmentation among pydicom's test files as far as reading its frames goes.
+Names and codes translate as in `names`. Verified on files written by highdicom, of all three types.
 """
 
 from __future__ import annotations

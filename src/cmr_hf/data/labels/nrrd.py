@@ -166,18 +166,16 @@ def _data(path: Path, name: str, header: _Header) -> bytes:
 
 
 def _decoded(raw: bytes, encoding: str, dtype: np.dtype, count: int, name: str) -> np.ndarray:
+    if encoding not in ("raw", "gzip", "gz", "ascii", "text", "txt"):
+        raise ReadingError(f"{name} needs encoding raw, gzip or text: save it again with compression gzip")
     size = count * dtype.itemsize
     try:
         if encoding in ("gzip", "gz"):
-            raw = zlib.decompressobj(wbits=31).decompress(raw, size + 1)
-        elif encoding in ("ascii", "text", "txt"):
-            words = raw.split(maxsplit=count)
-            return np.array([float(word) for word in words[:count]]).astype(dtype).reshape(count)
+            raw = zlib.decompressobj(wbits=31).decompress(raw, size)
         elif encoding != "raw":
-            raise ReadingError(
-                f"{name} needs encoding raw, gzip or text, not another: save it again with compression gzip"
-            )
-    except (zlib.error, ValueError, OverflowError):
+            words = np.array(raw.split(maxsplit=count)[:count], dtype=np.float64)
+            return words.astype(dtype).reshape(count)
+    except (zlib.error, ValueError):
         raise ReadingError(f"{name} has damaged data: save or copy it again") from None
     if len(raw) < size:
         raise ReadingError(f"{name} is truncated: needs {size} bytes of labels, got {len(raw)}: save or copy it again")

@@ -15,20 +15,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ...hub.checking_cmr import MAX_PIXEL_BYTES, MAX_SIDE, ReadingError, file_head
+from ...hub.checking_cmr import MAX_PIXEL_BYTES, MAX_SIDE, ReadingError
 from ..schema import LabelledStack
 from .filling import fill_polygon
 from .imported import Drawing, ImportedLabels, masks_of, paint
+from .matlab5 import Struct, read_structs
 from .names import EPICARDIUM
 
 CONTOURS = {"Endo": "LV cavity", "Epi": EPICARDIUM, "RVEndo": "RV"}
 _TECHNIQUES = {"MRSSFP": "cine", "MRGE": "cine", "MRDE": "LGE"}  # ImagingTechnique
 _PLANES = {"Short-axis": "SAX", "2CH": "2CH", "3CH": "3CH", "4CH": "4CH"}  # ImageViewPlane
-_HDF5 = b"MATLAB 7.3"
 
 
 def read_segment(path: str | Path, *, patient: str, licence: str = "unknown") -> ImportedLabels:
@@ -47,7 +46,7 @@ def read_segment(path: str | Path, *, patient: str, licence: str = "unknown") ->
     """
     path = Path(path)
     stacks, report = [], []
-    for number, one in enumerate(_structs(path), start=1):
+    for number, one in enumerate(read_structs(path, "setstruct"), start=1):
         name = f"{path.name} image stack {number}"
         contours = {key: found for key in CONTOURS if (found := _contours(one, key, name)) is not None}
         if not contours:
@@ -59,53 +58,14 @@ def read_segment(path: str | Path, *, patient: str, licence: str = "unknown") ->
     return ImportedLabels(stacks, report)
 
 
-def _structs(path: Path) -> Iterator[np.void]:
-    """The entries of `setstruct`."""
-    try:
-        from scipy.io import loadmat
-    except ImportError:
-        raise ReadingError(f"{path.name} needs SciPy to be read: pip install scipy") from None
-    head = file_head(path, path.name)
-    if head.startswith(_HDF5) or b"\x89HDF" in head:
-        raise ReadingError(
-            f"{path.name} is a MATLAB 7.3 file: load it in MATLAB and save it with save(..., '-v7'), or choose that "
-            "version in Segment"
-        )
-    if not head.startswith(b"MATLAB 5.0"):
-        raise ReadingError(f"{path.name} is no MATLAB 5 file: pass the .mat file that Segment saved")
-    try:
-        found = loadmat(path, variable_names=["setstruct"], squeeze_me=False, chars_as_strings=True)["setstruct"]
-    except KeyError:
-        raise ReadingError(f"{path.name} has no `setstruct`: pass the .mat file that Segment saved") from None
-    except Exception as error:  # SciPy raises many types on damaged bytes
-        kind = type(error).__name__
-        raise ReadingError(f"{path.name} is damaged or truncated ({kind}): save it again") from None
-    if not isinstance(found, np.ndarray) or type(found) is not np.ndarray or not found.dtype.names:
-        raise ReadingError(f"{path.name} has a `setstruct` that is no plain struct: save it again in Segment")
-    yield from found.ravel()
-
-
-def _numbers(one: np.void, key: str) -> np.ndarray | None:
-    """A plain numeric field; `None` when absent, empty, or an object or function of MATLAB."""
-    value = one[key] if key in one.dtype.names else None
-    if type(value) is not np.ndarray or value.dtype.kind not in "biuf" or not value.size:
-        return None
-    return value
-
-
-def _number(one: np.void, key: str) -> float | None:
-    value = _numbers(one, key)
+def _number(one: Struct, key: str) -> float | None:
+    value = one.numbers(key)
     return float(value.flat[0]) if value is not None and np.isfinite(value.flat[0]) else None
 
 
-def _word(one: np.void, key: str) -> str:
-    value = one[key] if key in one.dtype.names else None
-    return str(value.flat[0]) if type(value) is np.ndarray and value.dtype.kind == "U" and value.size else ""
-
-
-def _contours(one: np.void, key: str, name: str) -> np.ndarray | None:
+def _contours(one: Struct, key: str, name: str) -> np.ndarray | None:
     """(points, t, z, 2) as (row, column) from 0; `None` where nobody drew any."""
-    rows, columns = _numbers(one, f"{key}X"), _numbers(one, f"{key}Y")
+    rows, columns = one.numbers(f"{key}X"), one.numbers(f"{key}Y")
     if rows is None or columns is None:
         return None
     if rows.shape != columns.shape or rows.ndim > 3:
@@ -116,7 +76,7 @@ def _contours(one: np.void, key: str, name: str) -> np.ndarray | None:
 
 
 def _stacks(
-    one: np.void, contours: dict[str, np.ndarray], name: str, report: list[str], **about: str
+    one: Struct, contours: dict[str, np.ndarray], name: str, report: list[str], **about: str
 ) -> Iterator[LabelledStack]:
     images = _images(one, name)  # (t, z, y, x)
     phases, slices, *shape = images.shape
@@ -143,15 +103,15 @@ def _stacks(
             affine=affine,
             phase_index=phase,
             phase=edge.get(phase, ""),
-            image_type=_TECHNIQUES.get(_word(one, "ImagingTechnique")),
-            view=_PLANES.get(_word(one, "ImageViewPlane")),
+            image_type=_TECHNIQUES.get(one.text("ImagingTechnique")),
+            view=_PLANES.get(one.text("ImageViewPlane")),
             source="segment",
             **about,
         )
 
 
-def _images(one: np.void, name: str) -> np.ndarray:
-    images = _numbers(one, "IM")
+def _images(one: Struct, name: str) -> np.ndarray:
+    images = one.numbers("IM")
     if images is None or not 2 <= images.ndim <= 4 or max(images.shape[:2]) > MAX_SIDE:
         raise ReadingError(f"{name} needs its images in IM (x, y, t, z): save the file again with image data")
     if images.size * 4 > MAX_PIXEL_BYTES:
@@ -183,14 +143,14 @@ def _drawing(
     return paint(areas, shape)
 
 
-def _scar(one: np.void, shape: tuple[int, int, int], phases: int, name: str, report: list[str]) -> np.ndarray | None:
+def _scar(one: Struct, shape: tuple[int, int, int], phases: int, name: str, report: list[str]) -> np.ndarray | None:
     """Scar with no-reflow, bool (z, y, x)."""
-    held: Any = one["Scar"] if "Scar" in one.dtype.names else None
-    if type(held) is not np.ndarray or not held.dtype.names or held.size != 1:
+    held = one.struct("Scar")
+    if held is None:
         return None
     scar = None
     for key in ("Result", "NoReflow"):
-        part = _numbers(held.flat[0], key)
+        part = held.numbers(key)
         if part is None:
             continue
         part = part.reshape(*part.shape, *(1,) * (3 - part.ndim)).transpose(2, 0, 1) if part.ndim <= 3 else part
@@ -201,13 +161,13 @@ def _scar(one: np.void, shape: tuple[int, int, int], phases: int, name: str, rep
     return scar
 
 
-def _geometry(one: np.void) -> tuple[tuple[float, float] | None, float | None, np.ndarray | None]:
+def _geometry(one: Struct) -> tuple[tuple[float, float] | None, float | None, np.ndarray | None]:
     """Spacing (row, column) and slice distance in mm, and (column, row, slice) -> LPS."""
     spacing = _number(one, "ResolutionX"), _number(one, "ResolutionY")
     distance = (_number(one, "SliceThickness") or 0.0) + (_number(one, "SliceGap") or 0.0)
     if None in spacing or min(spacing) <= 0:
         return None, distance if distance > 0 else None, None
-    origin, cosines = _numbers(one, "ImagePosition"), _numbers(one, "ImageOrientation")
+    origin, cosines = one.numbers("ImagePosition"), one.numbers("ImageOrientation")
     known = origin is not None and cosines is not None and origin.size == 3 and cosines.size == 6 and distance > 0
     if not known or not np.isfinite(origin).all() or not np.isfinite(cosines).all():
         return spacing, distance if distance > 0 else None, None
