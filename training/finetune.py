@@ -73,7 +73,7 @@ def main() -> None:
     train_set = SegmentationSlices(read_acdc(recipe.data_root, sides["train"]), recipe.end_slice_repeats)
     validation = list(read_acdc(recipe.data_root, sides["validation"]))
     print(
-        f"{len(train_set)} slices of {len(sides['train'])} patients to train on, "
+        f"{len(train_set)} slices a pass of {len(sides['train'])} patients to train on, "
         f"{len(validation)} stacks of {len(sides['validation'])} patients to choose on"
     )
 

@@ -204,7 +204,7 @@ def test_a_split_is_read_by_side(tmp_path):
     ("document", "says"),
     [
         ({"_": "comment", "emidec": {}}, r"has no split for 'acdc'; it knows \['emidec'\]"),
-        ({"acdc": {"train": ["a"], "test": ["b"]}}, r"lacks \['validation'\]"),
+        ({"acdc": {"train": ["a"], "valid": ["b"]}}, r"needs sides called .* got \['valid'\]"),
         ({"acdc": {"train": ["a"], "validation": ["b"], "test": ["c", "a"]}}, r"a is on two sides .*train and test"),
         ({"acdc": {"train": ["a", "a"], "validation": [], "test": []}}, "a is on two sides .*train and train"),
     ],

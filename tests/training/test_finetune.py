@@ -75,7 +75,7 @@ def run_here(script: Path, monkeypatch, recipe: Path, *overrides: str) -> None:
 
 def test_it_says_what_it_trains_on_and_where_the_result_is(first_run):
     folder, done = first_run
-    assert "12 slices of 2 patients to train on, 2 stacks of 1 patients to choose on" in done.stdout
+    assert "24 slices a pass of 2 patients to train on, 2 stacks of 1 patients to choose on" in done.stdout
     assert f"{folder / 'best'}" in done.stdout
     assert "missing keys" not in done.stderr
     assert "unexpected keys" not in done.stderr

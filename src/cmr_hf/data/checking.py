@@ -140,10 +140,10 @@ def _check_balance(report: DataReport, geometry: _Geometry) -> None:
         if 0 < count["patients"] < FEW:
             report.warnings.append(f"{side}: {count['patients']} patients are too few to say much")
         if not count["patients"]:
-            report.errors.append(f"{side} is empty: give it patients")
+            report.warnings.append(f"{side} is empty")
     for table in (report.classes, report.labels):
         for name, counts in table.items():
-            absent = [side for side in report.sides if not counts.get(side)]
+            absent = [side for side, found in report.sides.items() if found["patients"] and not counts.get(side)]
             if absent:
                 report.warnings.append(f"{name} does not occur on {' and '.join(absent)}")
     if len({frozenset(ids) for ids in geometry.drawn.values()}) > 1:

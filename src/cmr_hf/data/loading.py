@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 logger = logging.get_logger(__name__)
 
+# data sets whose patients stand under another name in the project's split
+SPLIT_NAMES = {"biv-me": "biv_me_study", "sunnybrook-slices": "sunnybrook"}
 PARTS = (0.7, 0.15, 0.15)  # of the patients, where no split is given
 
 Split = str | os.PathLike | Mapping[str, Sequence[str]] | None
@@ -40,8 +42,9 @@ def load(
     Args:
         name (`str`): one of `cmr_hf.data.readers.READERS`: "acdc", "emidec" …; "table" for a CSV of your own files.
         root (`str` or path): its folder, in the data set's own layout; the CSV itself for "table".
-        split (*optional*): a JSON file of patients by side (see `load_split`); a mapping of side to patients; or
-            nothing: 70, 15 and 15 % of the patients, drawn with `seed`, a table's own column `split` before that.
+        split (*optional*): a JSON file of patients by side (see `load_split`); a mapping of side to patients, of
+            `paper_split("3", patients)` say; or nothing: a table's own column `split`, else 70, 15 and 15 % of the
+            patients, drawn with `seed`.
         seed (`int`, defaults to 0): of the draw; recorded, with the split, in each side's `info.description`.
         cache_dir (`str` or path, *optional*): where `datasets` keeps the result, by default its own cache.
         options: of the reader.
@@ -51,7 +54,7 @@ def load(
         that says why.
 
     Raises:
-        ValueError: unknown data set, or a split that names other patients than there are.
+        ValueError: unknown data set, or a split that names none of its patients (absent ones are told).
         ReadingError: no patient of a side can be read.
     """
     import datasets
@@ -87,19 +90,22 @@ def sides_of(name: str, root: str | os.PathLike, split: Split = None, seed: int 
     reader_of(name)
     if split is None and name == "table":
         split = split_of_table(root)
+    there = patients_of(name, root)
+    if split is None:
+        return random_split(there, seed)
     if isinstance(split, (str, os.PathLike)):
-        sides = load_split(split, name)
-    elif split is not None:
-        unknown = sorted(set(split) - set(SIDES))
+        named = load_split(split, SPLIT_NAMES.get(name, name))
+    else:
+        unknown = sorted(side for side in split if side not in SIDES and not side.startswith("_"))
         if unknown:
             raise ValueError(f"`split` has sides {unknown}; they are called {list(SIDES)}")
-        sides = {side: list(split.get(side, ())) for side in SIDES}
-    else:
-        return random_split(patients_of(name, root), seed)
-    there = set(patients_of(name, root))
-    absent = sorted({patient for patients in sides.values() for patient in patients} - there)
-    if absent:
-        raise ValueError(f"the split of {name} names {len(absent)} patients that {root} does not hold: {absent[:5]}")
+        named = {side: list(split.get(side, ())) for side in SIDES}
+    sides = {side: [patient for patient in patients if patient in set(there)] for side, patients in named.items()}
+    lost = sorted({patient for patients in named.values() for patient in patients} - set(there))
+    if not any(sides.values()):
+        raise ValueError(f"the split of {name} names none of the patients of {root}, but {lost[:5]}: check both")
+    if lost:
+        logger.warning(f"{name}: the split names {len(lost)} patients that {root} does not hold: {lost[:10]}")
     return sides
 
 

@@ -129,4 +129,4 @@ def _transfer_syntax(dataset: Any) -> Any:
         syntax = pydicom.uid.ImplicitVRLittleEndian if implicit else pydicom.uid.ExplicitVRLittleEndian
         syntax = syntax if little else pydicom.uid.ExplicitVRBigEndian
         dataset.file_meta.TransferSyntaxUID = syntax
-    return syntax
+    return pydicom.uid.UID(str(syntax))  # of a damaged file it may be any string

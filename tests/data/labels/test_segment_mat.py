@@ -41,12 +41,12 @@ def segment_struct(phases: int = 2, slices: int = 3, drawn=((0, 0), (0, 1), (1, 
     return made | fields
 
 
-def written(path, *structs):
+def written(path, *structs, compressed=True):
     dtype = [(name, object) for name in structs[0]]
     array = np.empty((1, len(structs)), dtype)
     for place, one in enumerate(structs):
         array[0, place] = tuple(one.values())
-    savemat(path, {"setstruct": array, "info": {"Name": "Secret^Person"}}, do_compression=True)
+    savemat(path, {"setstruct": array, "info": {"Name": "Secret^Person"}}, do_compression=compressed)
     return path
 
 
@@ -131,3 +131,19 @@ def test_a_truncated_file_or_one_without_setstruct_raises(tmp_path):
         savemat(tmp_path / "other.mat", other)
         with pytest.raises(ReadingError, match="setstruct"):
             read_segment(tmp_path / "other.mat", patient="p")
+
+
+def test_damaged_bytes_never_end_the_process(tmp_path):
+    whole = written(
+        tmp_path / "a.mat", segment_struct(phases=1, slices=1, drawn=((0, 0),)), compressed=False
+    ).read_bytes()
+    generator = np.random.default_rng(0)
+    for _ in range(150):
+        damaged = bytearray(whole)
+        for place in generator.integers(128, len(whole) - 8, 6):
+            damaged[place : place + generator.integers(0, 4)] = generator.bytes(generator.integers(0, 4))
+        (tmp_path / "b.mat").write_bytes(damaged)
+        try:
+            read_segment(tmp_path / "b.mat", patient="p")
+        except ReadingError as error:
+            assert "Secret" not in str(error)

@@ -95,9 +95,8 @@ def stacks_with(
     Args:
         pictures: where they come from.
         drawings: file and frame -> what was drawn.
-        report: sentences so far; goes on in the result's.
-        patient, source, licence, view, image_type: of every stack, see `LabelledStack`.
-        empty_is_background: see `masks_of`.
+        report: sentences so far.
+        patient, source, licence, view, image_type: see `LabelledStack`; empty_is_background: see `masks_of`.
 
     Raises:
         ReadingError: nothing was drawn on these pictures.

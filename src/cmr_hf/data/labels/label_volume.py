@@ -114,20 +114,15 @@ class LabelVolume:
                 "lie: save the mask on the image's grid, or with its geometry"
             )
         names = list(self.areas)
-        phases = []
-        for phase in range(len(self.areas[names[0]])):
-            bits = np.zeros(own, np.uint16)  # one bit a structure, so that areas may overlap
+        moved = np.zeros((len(self.areas[names[0]]), *shape), np.uint16)
+        for phase, labels in enumerate(moved):
+            bits = np.zeros(own, np.uint16)  # one bit a structure, as areas may overlap
             for bit, name in enumerate(names):
                 bits |= self.areas[name][phase].astype(np.uint16) << bit
-            moved = bits if not bits.any() else None
-            if moved is None:
-                moved, sentence = resample_labels(bits, self.affine, shape, image.affine, self.name)
+            if bits.any():
+                labels[:], sentence = resample_labels(bits, self.affine, shape, image.affine, self.name)
                 report.append(sentence)
-            else:
-                moved = np.zeros(shape, np.uint16)
-            phases.append(moved)
-        stacked = np.stack(phases)
-        return {name: (stacked >> bit & 1).astype(bool) for bit, name in enumerate(names)}
+        return {name: (moved >> bit & 1).astype(bool) for bit, name in enumerate(names)}
 
 
 def volume_of(

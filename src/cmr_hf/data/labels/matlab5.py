@@ -107,7 +107,7 @@ def _variable(
     """The value of a top-level element if it has that name."""
     if kind == _COMPRESSED:
         start = zlib.decompressobj().decompress(raw, 512)
-        if f"{variable}".encode() not in start:
+        if variable.encode() not in start:
             return None
         whole = zlib.decompressobj().decompress(raw, MAX_PIXEL_BYTES + 1)
         if len(whole) > MAX_PIXEL_BYTES:
@@ -116,8 +116,8 @@ def _variable(
     if kind != _MATRIX or not len(raw):
         return None
     parts = _elements(raw, order)
-    own = bytes([next(parts), next(parts), next(parts)][2][1])
-    return _matrix(raw, order, name) if own == variable.encode() else None
+    _, _, (_, own) = (next(parts) for _ in range(3))
+    return _matrix(raw, order, name) if bytes(own) == variable.encode() else None
 
 
 def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
