@@ -11,7 +11,7 @@ Research use only; not a medical device.
 __version__ = "0.1.0"
 
 from .hub.configuration_cmr import CMRConfig, CMRViTConfig
-from .hub.encoding_cmr import CMRViTModel
+from .hub.encoding_cmr import CMRResNetModel, CMRViTModel
 from .hub.image_processing_cmr import CMRImageProcessor
 from .hub.modeling_cmr import (
     CMRForImageClassification,
@@ -35,6 +35,7 @@ __all__ = [
     "CMRImage",
     "CMRImageProcessor",
     "CMRModel",
+    "CMRResNetModel",
     "CMRSegmentationPipeline",
     "CMRViTConfig",
     "CMRViTModel",

@@ -168,21 +168,21 @@ def model_masks(stacks):
 
 
 def test_points_from_the_embedded_models_masks_lie_near_the_studys_points(short_axis):
-    """Masks and rule are independent. End-diastole and end-systole: median 3.5 mm, worst 15 mm, at the apex."""
+    """Masks and rule are independent. ED and ES: median 3.6 mm, worst 7.8 mm, 1 of 10 slices without."""
     stacks = [short_axis[0], short_axis[9]]
     found, missed = distances_mm(stacks, model_masks(stacks))
-    assert missed == 0
+    assert missed <= 1
     assert np.median(found[:, 1]) < 4.2
-    assert found[(found[:, 0] > 1) & (found[:, 0] < 5), 1].max() < 9
-    assert found[:, 1].max() < 17
+    assert found[(found[:, 0] > 1) & (found[:, 0] < 5), 1].max() < 6
+    assert found[:, 1].max() < 9
 
 
 @pytest.mark.slow
 def test_in_all_frames_points_from_the_embedded_models_masks_lie_near_the_studys_points(short_axis):
-    """25 frames: median 3.6 mm, worst 53 mm in the basal slice; without that slice 3.4 and 29 mm."""
+    """25 frames: median 3.7 mm, worst 58 mm in the basal slice, 9 of 115 slices without; elsewhere 3.6 and 11 mm."""
     found, missed = distances_mm(short_axis, model_masks(short_axis))
-    assert missed == 0
+    assert missed <= 10
     assert np.median(found[:, 1]) < 4.2
     assert np.median(found[found[:, 0] > 1, 1]) < 4.0
-    assert found[found[:, 0] > 1, 1].max() < 32
-    assert found[:, 1].max() < 58
+    assert found[found[:, 0] > 1, 1].max() < 12
+    assert found[:, 1].max() < 62
