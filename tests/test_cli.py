@@ -135,6 +135,7 @@ def test_stems_are_safe_and_unique():
     paths = ["a/heart.nii.gz", "b/heart.nii", "c/Ä ö?.dcm", "scan.tar", "../heart", "...png"]
     assert stems(paths) == ["heart", "heart_2", "image", "scan.tar", "heart_3", "image_2"]
     assert stems(["."]) == [re.sub(r"[^A-Za-z0-9._-]+", "_", Path().resolve().name)]
+    assert stems(["https://user:word@host/heart.nii.gz?token=1", "https://user:word@host"]) == ["heart", "host"]
 
 
 def test_info_names_versions_samples_and_models(monkeypatch, tmp_path, capsys):

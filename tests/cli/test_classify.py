@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 
 import pytest
 from transformers import pipeline
@@ -84,6 +85,23 @@ def test_when_the_model_has_no_head_for_the_task_then_it_is_refused(stack, capsy
 def test_when_the_model_is_for_another_task_then_it_is_refused(stack, model_of, capsys):
     assert cli.main(["classify", str(stack), "--task", "lge", "--model", model_of(TASKS["view"])]) == 2
     assert "this model is for cmr-view-classification" in capsys.readouterr().err
+
+
+def test_when_the_weights_are_damaged_then_one_line_says_so(stack, model_of, tmp_path, capsys):
+    folder = shutil.copytree(model_of(TASKS["view"]), tmp_path / "model")
+    (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:5000])
+    assert cli.main(["classify", str(stack), "--task", "view", "--model", str(folder)]) == 1
+    problem = capsys.readouterr().err
+    assert "error: SafetensorError: " in problem
+    assert "Traceback" not in problem
+
+
+def test_when_the_model_is_of_another_kind_then_the_error_is_short(stack, tmp_path, capsys):
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    assert cli.main(["classify", str(stack), "--task", "view", "--model", str(tmp_path)]) == 2
+    problem = capsys.readouterr().err
+    assert "error: Could not load model" in problem
+    assert "Traceback" not in problem
 
 
 def test_when_out_cannot_be_written_then_it_is_said_before_the_model_is_loaded(stack, broken, capsys):

@@ -143,6 +143,16 @@ def test_names_are_those_given_and_as_long_as_needed(monkeypatch, tmp_path):
     assert file_names(["x/heart.nii", "x/heart.nii"]) == ["heart.nii", "heart.nii"]
     assert file_names(["."]) == [tmp_path.name]
     assert file_names(["https://host/heart.nii?token=1"]) == ["heart.nii"]
+    assert not any("word" in name for name in file_names(["https://u:word@a/h.nii", "https://u:word@b/h.nii"]))
+
+
+def test_when_an_address_cannot_be_read_then_the_error_keeps_its_secrets(model, tmp_path, capsys):
+    command = ["features", "ftp://user:word@host/heart.nii?token=1", "--model", model]
+    assert cli.main([*command, "--out", str(tmp_path / "features.safetensors")]) == 1
+    problem = capsys.readouterr().err
+    assert "error: ftp://host/heart.nii: " in problem
+    assert "word" not in problem
+    assert "token" not in problem
 
 
 def test_a_folder_of_dicom_is_one_image_and_headers_stay_out(model, tmp_path):

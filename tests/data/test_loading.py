@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import os
 from pathlib import Path
 
 import datasets
@@ -12,8 +13,10 @@ from PIL import Image
 
 from cmr_hf import ReadingError
 from cmr_hf.cli import main
+from cmr_hf.clinical.writers import write_picture_mask
 from cmr_hf.data import check_leakage, check_stacks, load, rows_of, sides_of, stacks_by_side, stacks_of
 from cmr_hf.data.leakage import image_hash
+from cmr_hf.data.readers import read
 from cmr_hf.data.schema import LabelledStack
 from tests.acdc_factory import write_acdc
 from tests.data.volume_factory import OBLIQUE, cut, gray, heart, write_nifti
@@ -105,6 +108,7 @@ def test_when_files_change_then_the_cache_is_not_used(tmp_path):
         ("acdcc", None, "must be one of"),
         ("acdc", {"train": ["patient009"]}, "names none of the patients of"),
         ("acdc", {"training": ["patient001"]}, r"has sides \['training'\]"),
+        ("acdc", {"train": ["patient001"], "test": ["patient001"]}, r"\['patient001'\] on more than one side"),
     ],
 )
 def test_when_the_set_or_its_split_is_wrong_then_load_raises(tmp_path, name, split, says):
@@ -113,7 +117,72 @@ def test_when_the_set_or_its_split_is_wrong_then_load_raises(tmp_path, name, spl
         load(name, tmp_path / "acdc", split=split)
 
 
+def test_when_the_cache_lies_beside_the_table_then_it_is_used_again(tmp_path):
+    table = write_own_set(tmp_path)
+    load("table", table, cache_dir=tmp_path / "cache")
+    os.symlink(tmp_path / "nowhere", tmp_path / "p0" / "link")
+    before = sorted((tmp_path / "cache").rglob("*.arrow"))
+    sides = load("table", table, cache_dir=tmp_path / "cache")
+    assert before
+    assert sorted((tmp_path / "cache").rglob("*.arrow")) == before
+    assert json.loads(sides["train"].info.description)["split"] == "column `split` of table.csv"
+    write_nifti(tmp_path / "p5/mask.nii.gz", heart(12.0))
+    load("table", table, cache_dir=tmp_path / "cache")
+    assert sorted((tmp_path / "cache").rglob("*.arrow")) != before
+
+
+def test_when_a_reader_has_options_then_its_patients_are_found_by_them(tmp_path):
+    for name in ("a", "b", "c", "d"):
+        write_nifti(tmp_path / f"images/{name}_0000.nii.gz", gray(heart()))
+        write_nifti(tmp_path / f"labels/{name}.nii.gz", heart())
+    options = {"image": "images/{patient}_0000.nii.gz", "mask": "labels/{patient}.nii.gz", "labels": {1: 1, 2: 2, 3: 3}}
+    sides = load("nifti-pairs", tmp_path, cache_dir=tmp_path / "cache", **options)
+    assert sorted(name for rows in sides.values() for name in rows.unique("patient")) == ["a", "b", "c", "d"]
+
+
+def test_when_no_patient_of_a_side_can_be_read_then_load_says_so(tmp_path):
+    table = write_own_set(tmp_path, {"p5": {"image": "nowhere.nii.gz"}})
+    with pytest.raises(ReadingError, match="table, test: none of its 1 patients can be read"):
+        load("table", table, cache_dir=tmp_path / "cache")
+
+
 # A user's own files
+
+
+def test_when_a_table_has_semicolons_and_another_case_then_it_is_read(tmp_path):
+    (tmp_path / "t.csv").write_bytes(b"\xef\xbb\xbfPatient; Image ;split\r\na;x.png;train\r\n")
+    assert sides_of("table", tmp_path / "t.csv")["train"] == ["a"]
+
+
+def test_when_ed_and_es_are_two_lines_of_one_series_then_they_are_two_phases(tmp_path):
+    for name in ("ed", "es"):
+        write_nifti(tmp_path / f"{name}.nii.gz", gray(heart()))
+    (tmp_path / "t.csv").write_text("patient,series,image,phase\na,sax,es.nii.gz,ES\na,sax,ed.nii.gz,ED\n")
+    sides, problems = stacks_by_side("table", tmp_path / "t.csv", split={"train": ["a"]})
+    stacks = list(sides["train"])
+    assert [(stack.phase, stack.phase_index) for stack in stacks] == [("ES", 1), ("ED", 0)]
+    assert check_stacks({"train": stacks}, problems).ok
+
+
+def test_when_a_mask_is_a_picture_of_this_package_then_its_ids_are_read(tmp_path):
+    masks = heart()
+    Image.fromarray(gray(masks)[0].astype(np.uint8)).save(tmp_path / "p.png")
+    write_picture_mask(masks[0], tmp_path / "p_mask.png")
+    (tmp_path / "t.csv").write_text("patient,image,mask\na,p.png,p_mask.png\n")
+    sides, problems = stacks_by_side("table", tmp_path / "t.csv", split={"train": ["a"]})
+    (stack,) = sides["train"]
+    assert not problems
+    np.testing.assert_array_equal(stack.masks[0], masks[0])
+
+
+def test_when_a_map_of_ids_or_a_point_is_impossible_then_it_is_told(tmp_path):
+    table = write_own_set(tmp_path)
+    with pytest.raises(ReadingError, match=r"`labels` needs to map to ids of .*300"):
+        list(read("table", table, labels={1: 300}))
+    Image.fromarray(gray(heart())[0].astype(np.uint8)).save(tmp_path / "p.png")
+    (tmp_path / "t.csv").write_text("patient,image,anterior_row,anterior_column\na,p.png,3,4000\n")
+    with pytest.raises(ReadingError, match="anterior RV insertion.* lies outside"):
+        list(read("table", tmp_path / "t.csv"))
 
 
 def test_when_a_table_names_files_then_they_load_without_code(tmp_path):
@@ -158,7 +227,10 @@ def test_when_a_picture_of_one_slice_has_insertion_points_then_they_are_its_land
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("patient;image\na;b\n", r"lacks the columns \['patient', 'image'\]"),
+        ("patient:image\na:b\n", r"lacks the columns \['patient', 'image'\]"),
+        ("patient,image\r\n\r\na,b\r\n\r\nc,\r\n", r"line 5: \['image'\] is empty"),
+        ("patient,image,view\na,b,SAX,1\n", "line 2 has more cells than the header"),
+        ("patient,image,phase\na,b,diastole\n", "line 2: `phase` needs one of"),
         ("patient,image\n", "no line below its header"),
         ("patient,image\na,\n", r"line 2: \['image'\] is empty"),
         ("patient,image,split\na,b,training\n", "line 2: `split` needs one of"),
@@ -264,6 +336,18 @@ def test_data_check_prints_the_report_and_ends_with_1_where_something_must_be_me
 
     assert main(["data", "check", str(tmp_path)]) == 2
     assert "`--name` is needed" in capsys.readouterr().err
+    assert main(["data", "check", str(tmp_path), "--name", "acdc", "--labels", "1=3"]) == 2
+    assert "`--labels` is for masks of a table" in capsys.readouterr().err
+
+
+def test_when_masks_have_acdcs_ids_or_lack_a_structure_then_the_report_says_so():
+    masks = heart()
+    stack = one("a", gray(masks), masks=masks, drawn=(1, 2, 3, 6))
+    report = check_stacks({"train": [stack]})
+    assert report.ok
+    assert "no mask shows scar, which counts as looked for" in str(report)
+    swapped = one("a", gray(masks), masks=np.array([0, 3, 2, 1], np.uint8)[masks], drawn=(1, 2, 3))
+    assert "the myocardium lies around the RV" in str(check_stacks({"train": [swapped]}))
 
 
 def test_a_data_set_of_a_table_can_be_saved_and_opened_again(tmp_path):
@@ -271,3 +355,27 @@ def test_a_data_set_of_a_table_can_be_saved_and_opened_again(tmp_path):
     sides.save_to_disk(tmp_path / "saved")
     again = datasets.load_from_disk(tmp_path / "saved")
     np.testing.assert_array_equal(stacks_of(again["test"])[0].images, stacks_of(sides["test"])[0].images)
+
+
+def test_when_each_slice_is_a_file_then_they_make_a_stack_and_drawn_says_what_was_looked_for(tmp_path):
+    masks = heart()
+    lines = ["patient,image,mask,series,slice,drawn"]
+    for z in (2, 0, 1):
+        Image.fromarray(gray(masks)[z].astype(np.uint8)).save(tmp_path / f"{z}.png")
+        Image.fromarray(np.where(masks[z] == 3, 0, masks[z])).save(tmp_path / f"{z}m.png")
+        lines.append(f"a,{tmp_path}/{z}.png,{z}m.png,sax,{z},1 2")
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    split = {"train": ["a"]}
+    (stack,) = stacks_of(load("table", tmp_path / "t.csv", split=split, cache_dir=tmp_path / "cache")["train"])
+    np.testing.assert_array_equal(stack.images, gray(masks).astype(np.uint8))
+    assert stack.slice_indices == (0, 1, 2)
+    assert stack.drawn == (1, 2)
+    assert check_stacks(*stacks_by_side("table", tmp_path / "t.csv", split)).ok
+
+    (tmp_path / "t.csv").write_text(f"patient,image\na,{tmp_path}/0.png\n")
+    (alone,) = stacks_by_side("table", tmp_path / "t.csv", split)[0]["train"]
+    assert alone.series == "line 2"  # the folders above may name the patient
+    (tmp_path / "t.csv").write_text("patient,image,slice\na,0.png,first\n")
+    sides, problems = stacks_by_side("table", tmp_path / "t.csv", split)
+    assert not list(sides["train"])
+    assert "`slice` needs whole numbers, got 'first'" in problems[0]

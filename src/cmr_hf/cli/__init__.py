@@ -28,7 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
-    except (ValueError, OSError, ImportError, RuntimeError) as error:
+    # damaged weights and absent drivers raise many types
+    except Exception as error:
         if args.debug:
             raise
         print(f"error: {one_line(error)}", file=sys.stderr)
@@ -116,6 +117,8 @@ def _add_model(command: argparse.ArgumentParser, default: str | None = None) -> 
 
 def _pair_of_ids(text: str) -> tuple[int, int]:
     there, _, here = text.partition("=")
+    if not (there.isdecimal() and here.isdecimal()):
+        raise argparse.ArgumentTypeError(f"needs pairs of ids such as 3=1, got {text!r}")
     return int(there), int(here)
 
 

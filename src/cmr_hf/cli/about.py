@@ -52,7 +52,9 @@ def _dice_lines(file: Path) -> list[str]:
             return [f"{' '.join(where)}: {value:.3f}"] if number else []
         if value and all(isinstance(v, (int, float)) for v in value.values()):
             named = any("dice" in part.lower() for part in where)
-            scores = ", ".join(f"{name} {score:.3f}" for name, score in value.items())
+            scores = ", ".join(
+                f"{name} {score}" if isinstance(score, int) else f"{name} {score:.3f}" for name, score in value.items()
+            )
             return [f"{' '.join(where)}: {scores}"] if named else []
         return [line for name, inner in value.items() for line in walk(inner, (*where, str(name)))]
 

@@ -14,6 +14,8 @@ def check_data(args: argparse.Namespace) -> int:
     name = args.name or ("table" if args.root.lower().endswith(".csv") else None)
     if name is None:
         raise WrongUsageError(f"`--name` is needed to read the folder {args.root}: acdc, emidec …, or pass a CSV")
+    if args.labels and name not in ("table", "nifti-pairs"):
+        raise WrongUsageError(f"`--labels` is for masks of a table: the ids of {name} are known, leave it out")
     options = {"labels": dict(args.labels)} if args.labels else {}
     sides, problems = stacks_by_side(name, args.root, args.split, args.seed, **options)
     report = check_stacks(

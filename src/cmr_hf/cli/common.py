@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 DEFAULT_MODEL = "cine-sax"
-SUFFIXES = (".nii.gz", ".nii", ".dcm", ".png", ".jpg", ".jpeg", ".npy", ".ima", ".zip")
+SUFFIXES = (".nii.gz", ".nii", ".dcm", ".png", ".jpg", ".jpeg", ".ima", ".zip")
 Result = TypeVar("Result")
 Failures = list[tuple[str, Exception]]
 
@@ -37,7 +37,8 @@ def load_pipeline(task: str, args: argparse.Namespace) -> Any:
     try:
         return pipeline(task, model=model, device=args.device)
     except ValueError as error:
-        raise WrongUsageError(str(error)) from error
+        # transformers appends the tracebacks of all that it tried
+        raise WrongUsageError(str(error).partition(" See the original errors")[0]) from error
 
 
 def model_name(args: argparse.Namespace, task: str) -> str:
@@ -78,8 +79,15 @@ def attempts(
 def exit_code(failed: Failures) -> int:
     """Tell what failed; 1 if any of the paths gave no result."""
     for path, error in failed:
-        print(f"error: {path}: {one_line(error)}", file=sys.stderr)
+        print(f"error: {shown(path)}: {one_line(error)}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def shown(path: str) -> str:
+    """A path as output may name it: an address without its user, password and query."""
+    from ..hub.fetching_cmr import is_url, shown_url
+
+    return shown_url(path) if is_url(path) else path
 
 
 def check_writable(path: Path) -> None:
@@ -104,8 +112,7 @@ def check_writable(path: Path) -> None:
 
 def file_names(paths: Sequence[str]) -> list[str]:
     """The names the user gave, without the folders above them as far as these are not needed to tell files apart."""
-    # an address may carry a password in its query
-    whole = [Path(path.partition("?")[0] if "://" in path else path) for path in paths]
+    whole = [Path(shown(path)) for path in paths]
     parts = [path.resolve().parts if path.name in ("", "..") else path.parts for path in whole]
     names: list[str] = []
     for length in range(1, max(map(len, parts)) + 1):
@@ -118,8 +125,8 @@ def file_names(paths: Sequence[str]) -> list[str]:
 def stems(paths: Sequence[str]) -> list[str]:
     """Names of output files from the names the user gave: safe characters only, each one once."""
     found: list[str] = []
-    for path in paths:
-        name = Path(path).resolve().name if Path(path).name in ("", ".", "..") else Path(path).name
+    for path in map(Path, map(shown, paths)):
+        name = path.resolve().name if path.name in ("", ".", "..") else path.name
         suffix = next((s for s in SUFFIXES if name.lower().endswith(s)), "")
         base = re.sub(r"[^A-Za-z0-9._-]+", "_", name[: len(name) - len(suffix)]).strip("._-") or "image"
         stem, number = base, 2

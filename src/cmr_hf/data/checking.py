@@ -64,6 +64,7 @@ def check_stacks(
     leaks = check_leakage({side: _rows(report, geometry, side, stacks) for side, stacks in sides.items()}, images)
     report.errors[:0] = [f"cannot be read: {problem}" for problem in problems]
     report.errors += [f"{leak}: keep each on one side" for leak in leaks]
+    _check_ids(report, geometry)
     _check_spacing(report, geometry)
     _check_balance(report, geometry)
     return report
@@ -74,6 +75,7 @@ class _Geometry:
     spacings: list[tuple[float, float]] = field(default_factory=list)
     missing: Counter[str] = field(default_factory=Counter)
     drawn: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    ringed: Counter[int] = field(default_factory=Counter)  # slices whose myocardium lies around the LV cavity, the RV
 
 
 def _rows(report: DataReport, geometry: _Geometry, side: str, stacks: Iterable[LabelledStack]) -> Iterator[dict]:
@@ -82,7 +84,7 @@ def _rows(report: DataReport, geometry: _Geometry, side: str, stacks: Iterable[L
     seen: set[tuple] = set()
     count = report.sides.setdefault(side, {"patients": 0, "stacks": 0, "images": 0})
     for stack in stacks:
-        key = (stack.source, stack.patient, stack.study, stack.series, stack.phase_index)
+        key = (stack.source, stack.patient, stack.study, stack.series, stack.phase_index, stack.slice_indices)
         if key in seen:
             report.errors.append(
                 f"{side}: {stack.source} {stack.patient}, series {stack.series or '-'} comes twice: remove one"
@@ -96,6 +98,8 @@ def _rows(report: DataReport, geometry: _Geometry, side: str, stacks: Iterable[L
             geometry.spacings.append(stack.spacing_mm)
         count.update(patients=len(patients), stacks=count["stacks"] + 1, images=count["images"] + len(stack.images))
         _count_classes(report, side, stack)
+        if stack.masks is not None and stack.view in (None, "SAX"):
+            geometry.ringed.update(filter(None, map(_ringed, stack.masks)))
         for image in stack.images:
             yield {"source": stack.source, "patient": stack.patient, "image": image}
 
@@ -119,6 +123,30 @@ def _count_classes(report: DataReport, side: str, stack: LabelledStack) -> None:
     if stack.drawn and beyond:
         names = [LABELS[label] for label in beyond]
         report.errors.append(f"{side}: {stack.source} {stack.patient} shows {names}, which `drawn` does not name")
+
+
+def _ringed(mask: np.ndarray) -> int | None:
+    """Which of the ventricles, 1 LV cavity or 3 RV, has its centre nearer to the myocardium's; `None` without all."""
+    places = [np.argwhere(mask == label) for label in (1, 2, 3)]
+    if not all(map(len, places)):
+        return None
+    left, ring, right = (place.mean(axis=0) for place in places)
+    return 1 if np.linalg.norm(left - ring) <= np.linalg.norm(right - ring) else 3
+
+
+def _check_ids(report: DataReport, geometry: _Geometry) -> None:
+    if geometry.ringed[3] > geometry.ringed[1]:
+        report.errors.append(
+            f"in {geometry.ringed[3]} of {geometry.ringed.total()} slices the myocardium lies around the RV, not the "
+            "LV cavity: the masks seem to have other ids; as ACDC's, say `--labels 1=3 2=2 3=1`"
+        )
+    drawn = sorted(set().union(*geometry.drawn.values()))
+    unseen = [LABELS[label] for label in drawn if LABELS[label] not in report.labels]
+    if unseen and report.labels:
+        report.warnings.append(
+            f"no mask shows {', '.join(unseen)}, which counts as looked for and absent: where nobody drew it, name the "
+            "ids that you drew, as `--labels 1=1 2=2`"
+        )
 
 
 def _check_spacing(report: DataReport, geometry: _Geometry) -> None:

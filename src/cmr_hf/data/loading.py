@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from transformers.utils import logging
 
-from .own_set import split_of_table
+from ..hub.reading_cmr import ReadingError
+from .own_set import files_of_table, split_of_table
 from .readers import patients_of, read, reader_of
 from .schema import LabelledStack, features, rows_of
 from .splits import SIDES, load_split
@@ -59,25 +61,29 @@ def load(
     """
     import datasets
 
-    sides = sides_of(name, root, split, seed)
-    described = split if isinstance(split, (str, os.PathLike)) else "given" if split else f"random, seed {seed}"
+    sides = sides_of(name, root, split, seed, **options)
+    described = _described(name, root, split, seed)
+    stamp = content_stamp(root)
     parts = {}
     for side in SIDES:
         if not sides[side]:
             continue
-        about = {"data set": name, "side": side, "split": str(described), "patients": sides[side]}
-        parts[side] = datasets.Dataset.from_generator(
-            _rows,
-            features=features(),
-            cache_dir=None if cache_dir is None else str(cache_dir),
-            gen_kwargs={
-                "name": name,
-                "root": str(root),
-                "patients": tuple(sides[side]),
-                "options": options,
-                "stamp": content_stamp(root),
-            },
-        )
+        about = {"data set": name, "side": side, "split": described, "patients": sides[side]}
+        given = {"name": name, "root": str(root), "patients": tuple(sides[side]), "options": options, "stamp": stamp}
+        try:
+            parts[side] = datasets.Dataset.from_generator(
+                _rows,
+                features=features(),
+                cache_dir=None if cache_dir is None else str(cache_dir),
+                gen_kwargs=given,
+            )
+        except ValueError as error:
+            if "no data" not in str(error):  # what `datasets` says where a generator gave nothing
+                raise
+            raise ReadingError(
+                f"{name}, {side}: none of its {len(sides[side])} patients can be read: the warnings say why, as does "
+                "`cmr-hf data check`"
+            ) from None
         parts[side].info.description = json.dumps(about)
         lost = sorted(set(sides[side]) - set(parts[side].unique("patient")))
         if lost:
@@ -85,12 +91,25 @@ def load(
     return datasets.DatasetDict(parts)
 
 
-def sides_of(name: str, root: str | os.PathLike, split: Split = None, seed: int = 0) -> dict[str, list[str]]:
+def _described(name: str, root: str | os.PathLike, split: Split, seed: int) -> str:
+    """Where the split came from, for the record."""
+    if isinstance(split, (str, os.PathLike)):
+        return str(split)
+    if split is not None:
+        return str(split.get("_", "given"))
+    if name == "table" and split_of_table(root) is not None:
+        return f"column `split` of {Path(root).name}"
+    return f"random, seed {seed}"
+
+
+def sides_of(
+    name: str, root: str | os.PathLike, split: Split = None, seed: int = 0, **options: Any
+) -> dict[str, list[str]]:
     """Patients of each side, as `load` takes them."""
     reader_of(name)
     if split is None and name == "table":
         split = split_of_table(root)
-    there = patients_of(name, root)
+    there = patients_of(name, root, **options)
     if split is None:
         return random_split(there, seed)
     if isinstance(split, (str, os.PathLike)):
@@ -100,6 +119,9 @@ def sides_of(name: str, root: str | os.PathLike, split: Split = None, seed: int 
         if unknown:
             raise ValueError(f"`split` has sides {unknown}; they are called {list(SIDES)}")
         named = {side: list(split.get(side, ())) for side in SIDES}
+        times = Counter(patient for patients in named.values() for patient in set(patients))
+        if both := sorted(patient for patient, number in times.items() if number > 1):
+            raise ValueError(f"`split` has {both[:5]} on more than one side: a patient may be on one side only")
     sides = {side: [patient for patient in patients if patient in set(there)] for side, patients in named.items()}
     lost = sorted({patient for patients in named.values() for patient in patients} - set(there))
     if not any(sides.values()):
@@ -122,7 +144,7 @@ def stacks_by_side(
 ) -> tuple[dict[str, Iterator[LabelledStack]], list[str]]:
     """The stacks of each side, read one by one, and a list that fills with what could not be read."""
     problems: list[str] = []
-    sides = sides_of(name, root, split, seed)
+    sides = sides_of(name, root, split, seed, **options)
     return {
         side: read(
             name, root, patients, on_error=lambda patient, error: problems.append(f"{patient}: {error}"), **options
@@ -132,15 +154,25 @@ def stacks_by_side(
 
 
 def content_stamp(root: str | os.PathLike) -> str:
-    """Changes when a file below `root` is added, removed or written, so that a cache is not older than its source."""
+    """Changes when a file is added, removed or written, so that a cache is not older than its source.
+
+    Args:
+        root (`str` or path): a folder, of which all files count, or a table: it and the files that it names.
+    """
     digest = hashlib.sha256()
     root = Path(root)
-    for parent, folders, names in os.walk(root if root.is_dir() else root.parent):
-        folders.sort()
-        for name in sorted(names):
-            status = os.stat(Path(parent, name))
-            digest.update(f"{parent}/{name} {status.st_size} {status.st_mtime_ns}".encode())
+    for place in [root] if root.is_dir() else [root, *files_of_table(root)]:
+        for path in _below(place) if place.is_dir() else [place]:
+            if path.is_file():  # no link to nowhere
+                status = path.stat()
+                digest.update(f"{path} {status.st_size} {status.st_mtime_ns}".encode())
     return digest.hexdigest()
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        yield from (Path(parent, name) for name in sorted(names))
 
 
 def _rows(name: str, root: str, patients: tuple[str, ...], options: dict, stamp: str) -> Iterator[dict]:

@@ -5,10 +5,12 @@
     a02,a02/dicom_folder,,validation,2CH,
 
 `patient` (a pseudonym of your choice) and `image` (what `read_image` takes, relative to the table) are needed. There
-may be: `mask` (on the image's grid), `split` (train, validation, test), `study`, `series`, `phase` (ED, ES), `view`,
-`image_type`, `disease`, `lge` (words of `cmr_hf.data.schema` or their usual synonyms), `licence`, `spacing_row` and
-`spacing_column` in mm instead of the file's, and `anterior_row`, `anterior_column`, `inferior_row`, `inferior_column`:
-RV insertion points in pixels of an image of one slice. Other columns are ignored.
+may be: `mask` (on the image's grid), `split` (train, validation, test), `study`, `series`, `phase` (ED, ES: two lines
+of one `series`), `view`, `image_type`, `disease`, `lge` (words of `cmr_hf.data.schema` or their usual synonyms),
+`licence`, `spacing_row` and `spacing_column` in mm instead of the file's, and `anterior_row`, `anterior_column`,
+`inferior_row`, `inferior_column`: RV insertion points in pixels, from 0, of an image of one slice. With a file per
+slice, `slice` (0, 1 …) and one `series` make a stack of them. `drawn` says which label ids were looked for in the mask,
+"1 2" say, where not all were. Other columns are ignored; semicolons may stand for commas.
 """
 
 from __future__ import annotations
@@ -21,11 +23,12 @@ from pathlib import Path
 
 from ..hub.reading_cmr import ReadingError, read_image
 from .labels.tables import word_of
-from .schema import LABELS, LANDMARKS, LabelledStack, Point
+from .schema import LABELS, LANDMARKS, UNKNOWN, LabelledStack, Point
 from .splits import SIDES
 from .volumes import drawn_ids, read_mask, stack_of, translated
 
 NEEDED = ("patient", "image")
+PHASES = ("ED", "ES")
 WORDS = ("view", "image_type", "disease", "lge")
 SAME_IDS = {label: label for label in LABELS}
 
@@ -34,23 +37,38 @@ def rows_of_table(path: str | os.PathLike) -> list[dict[str, str]]:
     """Rows of the table, cells stripped; each has its line as `line`.
 
     Raises:
-        ReadingError: no such file, a column or a cell of `NEEDED` is missing, or a strange `split`.
+        ReadingError: no such file, a column or a cell of `NEEDED` is missing, or a strange `split` or `phase`.
     """
     path = Path(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            table = csv.DictReader(file)
-            missing = [name for name in NEEDED if name not in (table.fieldnames or ())]
-            rows = [{str(k): (v or "").strip() for k, v in row.items() if k} for row in table]
+            head = file.readline()
+            file.seek(0)
+            table = csv.DictReader(file, delimiter=max(",;\t", key=head.count))
+            table.fieldnames = [name.strip().lower() for name in table.fieldnames or ()]
+            missing = [name for name in NEEDED if name not in table.fieldnames]
+            rows = []
+            for row in table:
+                if any(row.get(None) or ()) and not missing:
+                    raise ReadingError(
+                        f"{path}, line {table.line_num} has more cells than the header: quote cells with a comma"
+                    )
+                rows.append({str(k): (v or "").strip() for k, v in row.items() if k} | {"line": str(table.line_num)})
+    except FileNotFoundError:
+        raise ReadingError(f"{path} does not exist: check the path of the table") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ReadingError(f"{path} needs to be a CSV in UTF-8 ({type(error).__name__}): export it again") from None
     if missing:
-        raise ReadingError(f"{path} lacks the columns {missing}: name them in the first line, separated by commas")
-    for line, row in enumerate(rows, start=2):
-        row["line"] = str(line)
+        raise ReadingError(
+            f"{path} lacks the columns {missing}: name them in the first line, separated by commas or semicolons"
+        )
+    for row in rows:
+        line = row["line"]
         empty = [name for name in NEEDED if not row[name]]
         if empty:
             raise ReadingError(f"{path}, line {line}: {empty} is empty: fill it in or remove the line")
+        if row.get("phase", "") not in ("", *PHASES):
+            raise ReadingError(f"{path}, line {line}: `phase` needs one of {PHASES}, got {row['phase']!r}: correct it")
         if row.get("split", "") not in ("", *SIDES):
             raise ReadingError(f"{path}, line {line}: `split` needs one of {SIDES}, got {row['split']!r}: correct it")
     if not rows:
@@ -60,6 +78,12 @@ def rows_of_table(path: str | os.PathLike) -> list[dict[str, str]]:
 
 def list_table_patients(path: str | os.PathLike) -> list[str]:
     return sorted({row["patient"] for row in rows_of_table(path)})
+
+
+def files_of_table(path: str | os.PathLike) -> list[Path]:
+    """Images and masks that the table names, files or folders, whether they exist or not."""
+    cells = [row[name] for row in rows_of_table(path) for name in ("image", "mask") if row.get(name)]
+    return [Path(path).parent / cell for cell in dict.fromkeys(cells)]
 
 
 def split_of_table(path: str | os.PathLike) -> dict[str, list[str]] | None:
@@ -97,6 +121,9 @@ def read_own_set(
     Raises:
         ReadingError: naming the line, the file and the remedy.
     """
+    strange = sorted(set((labels or {}).values()) - {*LABELS, UNKNOWN})
+    if strange:
+        raise ReadingError(f"`labels` needs to map to ids of {LABELS} or {UNKNOWN}, got {strange}: correct it")
     path = Path(path)
     for row in rows_of_table(path):
         if patients is None or row["patient"] in patients:
@@ -118,9 +145,22 @@ def _stacks(row: Mapping[str, str], folder: Path, ids: Mapping[int, int]) -> Ite
         for name, short in zip(LANDMARKS, ("anterior", "inferior"), strict=True)
     }
     points = {name: point for name, point in points.items() if point is not None}
+    size = image.pixels.shape[-2:]
+    if beyond := [name for name, at in points.items() if not all(-0.5 <= a < n for a, n in zip(at, size, strict=True))]:
+        raise ReadingError(f"{row['image']} has {size} rows and columns, {beyond} lies outside: give pixels from 0")
+    if row.get("phase") and len(image.pixels) > 1:
+        raise ReadingError(f"{row['image']} has {len(image.pixels)} phases: leave `phase` empty, or give one a line")
     if points and image.pixels.shape[1] > 1:
         raise ReadingError(f"{row['image']} has {image.pixels.shape[1]} slices: give insertion points one slice a line")
+    if row.get("slice") and image.pixels.shape[1] > 1:
+        raise ReadingError(
+            f"{row['image']} has {image.pixels.shape[1]} slices: leave `slice` empty, or give one a line"
+        )
+    drawn = () if masks is None else drawn_ids(ids)
+    if row.get("drawn"):
+        drawn = tuple(label for label in drawn if label in _numbers(row["drawn"], "drawn"))
     words = {name: word_of(name, row[name]) for name in WORDS if row.get(name)}
+    file = row["image"] if not os.path.isabs(row["image"]) else f"line {row['line']}"
     for phase in range(len(image.pixels)):
         yield stack_of(
             image,
@@ -129,14 +169,22 @@ def _stacks(row: Mapping[str, str], folder: Path, ids: Mapping[int, int]) -> Ite
             source="table",
             licence=row.get("licence") or "unknown",
             study=row.get("study", ""),
-            series=row.get("series") or row["image"],
-            phase_index=phase,
+            series=row.get("series") or file,  # a path from the root may say who it is
+            slice_indices=tuple(_numbers(row["slice"], "slice")) if row.get("slice") else (),
+            phase_index=PHASES.index(row["phase"]) if row.get("phase") else phase,
             phase=row.get("phase", ""),
             masks=None if masks is None else masks[phase],
-            drawn=() if masks is None else drawn_ids(ids),
+            drawn=drawn,
             landmarks=[points] if points else [],
             **words,
         )
+
+
+def _numbers(cell: str, column: str) -> list[int]:
+    try:
+        return [int(word) for word in cell.split()]
+    except ValueError:
+        raise ReadingError(f"`{column}` needs whole numbers, got {cell!r}: correct it") from None
 
 
 def _pair(row: Mapping[str, str], first: str, second: str) -> Point | None:

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from transformers.utils import logging
 
+from ..hub.checking_cmr import MAX_SIDE
 from ..hub.dicom_stack_cmr import read_dicom_files
 from ..hub.image_cmr import CMRImage
 from ..hub.reading_cmr import ReadingError, read_image
@@ -56,11 +58,12 @@ def read_mask(path: Path, image: CMRImage, same_place: bool = False) -> CMRImage
     Raises:
         ReadingError: the file is missing or damaged, or has another grid than the image.
     """
-    mask = read_volume(path)
+    mask = _palette(path) or read_volume(path)
     name = Path(image.source).name.removesuffix(".gz").removesuffix(".nii")
     if mask.pixels.shape != image.pixels.shape:
         raise ReadingError(
-            f"{name}: image {image.pixels.shape} and mask {mask.pixels.shape} differ: fetch the pair again"
+            f"{name}: image {image.pixels.shape} and mask {mask.pixels.shape} differ: fetch the pair "
+            "again, or draw the mask on the image's grid"
         )
     known = mask.spacing_mm is not None and image.spacing_mm is not None
     if known and not np.allclose(mask.spacing_mm, image.spacing_mm, rtol=SPACING_TOLERANCE):
@@ -77,6 +80,19 @@ def read_mask(path: Path, image: CMRImage, same_place: bool = False) -> CMRImage
                 f"{name}: image and mask lie up to {away:.1f} mm apart by their headers: resample the mask to the image"
             )
     return mask
+
+
+def _palette(path: Path) -> CMRImage | None:
+    """A PNG with a palette, as `write_mask` makes them: its ids, not its colours. `None` for any other file."""
+    if path.suffix.lower() != ".png" or not path.is_file():
+        return None
+    try:
+        with Image.open(path, formats=("PNG",)) as picture:
+            if picture.mode != "P" or max(picture.size) > MAX_SIDE:
+                return None
+            return CMRImage(np.asarray(picture)[None, None], None, None, None, path.name, "picture")
+    except Exception:  # Pillow raises many types on damaged bytes; `read_volume` says what is wrong
+        return None
 
 
 def _pair(image: CMRImage) -> str:
