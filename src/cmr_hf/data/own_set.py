@@ -5,7 +5,8 @@
     a02,a02/dicom_folder,,validation,2CH,
 
 `patient` (a pseudonym of your choice) and `image` (what `read_image` takes, relative to the table) are needed. There
-may be: `mask` (on the image's grid), `split` (train, validation, test), `study`, `series`, `phase` (ED, ES: two lines
+may be: `mask` (label ids on the image's grid; or a cvi42 workspace, a `.mat` of Segment, NRRD, DICOM SEG or RTSTRUCT,
+with the DICOM folder as `image`), `split` (train, validation, test), `study`, `series`, `phase` (ED, ES: two lines
 of one `series`), `view`, `image_type`, `disease`, `lge` (words of `cmr_hf.data.schema` or their usual synonyms),
 `licence`, `spacing_row` and `spacing_column` in mm instead of the file's, and `anterior_row`, `anterior_column`,
 `inferior_row`, `inferior_column`: RV insertion points in pixels, from 0, of an image of one slice. With a file per
@@ -19,13 +20,19 @@ import csv
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from transformers.utils import logging
+
 from ..hub.reading_cmr import ReadingError, read_image
+from .labels.of_tool import labels_of_tool
 from .labels.tables import word_of
 from .schema import LABELS, LANDMARKS, UNKNOWN, LabelledStack, Point
 from .splits import SIDES
 from .volumes import drawn_ids, read_mask, stack_of, translated
+
+logger = logging.get_logger(__name__)
 
 NEEDED = ("patient", "image")
 PHASES = ("ED", "ES")
@@ -134,6 +141,18 @@ def read_own_set(
 
 
 def _stacks(row: Mapping[str, str], folder: Path, ids: Mapping[int, int]) -> Iterator[LabelledStack]:
+    words = {name: word_of(name, row[name]) for name in WORDS if row.get(name)}
+    licence = row.get("licence") or "unknown"
+    if row.get("mask"):
+        mask, image_path = folder / row["mask"], folder / row["image"]
+        given = None if ids == SAME_IDS else ids
+        found = labels_of_tool(mask, image_path, patient=row["patient"], licence=licence, label_map=given)
+        if found is not None:
+            for note in found.report:
+                logger.warning(f"line {row['line']}: {note}")
+            more = {"source": "table", "study": row.get("study", ""), **words}
+            yield from (replace(stack, **more) for stack in found.stacks)
+            return
     image = read_image(folder / row["image"], spacing_mm=_pair(row, "spacing_row", "spacing_column"))
     if image.pixels.ndim < 4:  # a picture
         image.pixels = image.pixels.reshape((1,) * (4 - image.pixels.ndim) + image.pixels.shape)
@@ -159,7 +178,6 @@ def _stacks(row: Mapping[str, str], folder: Path, ids: Mapping[int, int]) -> Ite
     drawn = () if masks is None else drawn_ids(ids)
     if row.get("drawn"):
         drawn = tuple(label for label in drawn if label in _numbers(row["drawn"], "drawn"))
-    words = {name: word_of(name, row[name]) for name in WORDS if row.get(name)}
     file = row["image"] if not os.path.isabs(row["image"]) else f"line {row['line']}"
     for phase in range(len(image.pixels)):
         yield stack_of(
@@ -167,7 +185,7 @@ def _stacks(row: Mapping[str, str], folder: Path, ids: Mapping[int, int]) -> Ite
             phase,
             patient=row["patient"],
             source="table",
-            licence=row.get("licence") or "unknown",
+            licence=licence,
             study=row.get("study", ""),
             series=row.get("series") or file,  # a path from the root may say who it is
             slice_indices=tuple(_numbers(row["slice"], "slice")) if row.get("slice") else (),

@@ -11,7 +11,8 @@
 | tables in CSV or Parquet                         | `read_label_table`                   | –                        |
 | text of reports                                  | `read_lge`                           | –                        |
 
-All but the last two give `ImportedLabels`: stacks with masks, and what was left out.
+`labels_of_tool` finds the right one of the first five by the file. All but the last two of the table give
+`ImportedLabels`: stacks with masks, and what was left out.
 """
 
 from .corrected import read_corrected
@@ -23,6 +24,7 @@ from .label_volume import LabelVolume
 from .lge_reports import LgeFinding, read_lge
 from .nifti_masks import read_nifti_masks
 from .nrrd import read_nrrd_masks
+from .of_tool import labels_of_tool
 from .rtstruct import read_rtstruct
 from .segment_mat import read_segment
 from .tables import LabelTable, read_label_table
