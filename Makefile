@@ -52,7 +52,7 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing cmr_hf with its training and development extras into $(VENV) (once)"
-	@$(PIP_INSTALL) -e '.[train,dev]'
+	@$(PIP_INSTALL) -e '.[train,clinical,dev]'
 	@touch $@ $(VENV)/.core $(VENV)/.lint
 
 $(VENV)/.lint: pyproject.toml constraints.txt | $(BIN)/python
