@@ -1,0 +1,330 @@
+"""A beating heart from equations: which tissue is at a point, and what its chambers hold, exactly.
+
+The left ventricle lies along z of the heart's own frame (x towards the septum, y inferior, z to the apex), between the
+valve plane and the apex, at relative height 0 … 1. At each height and angle its inner and outer radius are functions
+in closed form: a truncated ellipsoid at end diastole; later the squared inner radius shrinks by one factor for the
+whole ventricle (less where the wall is akinetic), which is solved for so that the cavity holds exactly the volume
+asked for, and the area of wall over each angle follows from keeping every sector's volume. The right ventricle is a
+crescent of a thickness that is solved for likewise, so its insertion points are known in closed form too.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .chest import body_tissue, paint_vessels_and_atria
+from .population import DENSITY_G_PER_ML, DISEASES, Traits, draw_traits
+from .tissues import Tissue
+
+_WIDEST = 0.15  # height at which the ventricle is widest
+_CAP_MM = 6.0  # wall beyond the tip of the cavity
+_RV_END = 0.93  # height of the tip of the right ventricle
+
+
+@dataclass
+class Phase:
+    """The heart at one moment; every field is a tensor of shape `(batch,)`."""
+
+    base_mm: Tensor  # z of the valve plane
+    length_mm: Tensor  # valve plane to epicardial apex
+    squeeze: Tensor  # fraction by which the squared inner radius has shrunk
+    rv_reach_mm: Tensor  # greatest thickness of the right ventricle
+
+    def select(self, index: Tensor) -> Phase:
+        """The phases of the hearts at the positions of `index`."""
+        return Phase(self.base_mm[index], self.length_mm[index], self.squeeze[index], self.rv_reach_mm[index])
+
+
+@dataclass
+class Wall:
+    """Squared radii of the left ventricle in mm² and the region's weight, at heights and angles."""
+
+    inner: Tensor
+    outer: Tensor
+    region: Tensor
+
+
+class Heart:
+    """A batch of hearts in their chests.
+
+    Args:
+        traits (`Traits`): who they are; volumes, ejection fractions and masses are met exactly.
+
+    Attributes:
+        traits (`Traits`): as given.
+    """
+
+    def __init__(self, traits: Traits) -> None:
+        self.traits = traits
+        one = traits
+        self._length = one.sphericity * (one.edv_ml * 1000) ** (1 / 3) + _CAP_MM
+        self._tip = 1 - _CAP_MM / self._length
+        self.rest_base_mm = -self._length / 2  # z of the valve plane at end diastole
+        self._regional = bool((one.has_scar | (one.akinesia > 0)).any())
+        self._sums()
+
+    @classmethod
+    def draw(cls, diseases: Sequence[str], seed: int, device: torch.device | str = "cpu") -> Heart:
+        """One heart for each name of `DISEASES` in `diseases`, the same for the same seed."""
+        return cls(draw_traits(diseases, seed).to(device))
+
+    def __len__(self) -> int:
+        return len(self.traits.disease)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the hearts' tensors are."""
+        return self.traits.edv_ml.device
+
+    @property
+    def diseases(self) -> list[str]:
+        """The disease of each heart."""
+        return [DISEASES[index] for index in self.traits.disease.tolist()]
+
+    def select(self, index: Tensor) -> Heart:
+        """The hearts at the positions of `index`, repeats allowed."""
+        index = index.to(self.device)
+        chosen = copy.copy(self)  # what was solved for stays solved
+        chosen.traits = self.traits.select(index)
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                setattr(chosen, name, value[index])
+        return chosen
+
+    # ---- shape, with (b, 1) or (b, n) heights and the cosine and sine of the angle
+
+    def _region(self, height: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+        """Weight 0 … 1 of the infarct's region; above one half is scar."""
+        one = self.traits
+        across = cosine * one.regional_angle.cos()[:, None] + sine * one.regional_angle.sin()[:, None]
+        along = (height - one.regional_height[:, None]) / one.regional_extent[:, None]
+        ragged = 0.15 * (torch.sin(9 * height + 4 * sine + one.texture[:, :1]))
+        narrow = 0.35 + 0.4 * (one.depth_low > 0)[:, None]  # a stripe is narrower than an infarct
+        return torch.sigmoid(9 * (1.1 * across - along.square() * 0.55 - narrow + ragged))
+
+    def _relaxed(self, height: Tensor, cosine: Tensor, sine: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Squared inner and outer radius over the widest place's, factor of the thickness, weight of the region."""
+        one = self.traits
+        tip = self._tip[:, None]
+        inner = (1 - ((height - _WIDEST) / (tip - _WIDEST)).square()).clamp(min=0) * (height < tip)
+        outer = (1 - ((height - _WIDEST) / (1 - _WIDEST)).square()).clamp(min=0)
+        round_ = 1 + one.ellipticity[:, None] * (2 * cosine.square() - 1)
+        three = torch.sin(one.texture[:, 7:]) * (4 * cosine.pow(3) - 3 * cosine)  # no heart is a perfect ellipse
+        round_ = round_ + 0.05 * three - one.septal_flattening[:, None] * (6 * (cosine - 1)).exp()
+        if self._regional:
+            region = self._region(height, cosine, sine)
+        else:
+            region = torch.zeros_like(inner)
+        beside = cosine * one.asymmetry_angle.cos()[:, None] + sine * one.asymmetry_angle.sin()[:, None]
+        bulge = one.asymmetry[:, None] * (2.2 * (beside - 1) - 1.5 * (height - 0.3).square()).exp()
+        thickness = (1 + bulge) * (1 - one.thinning[:, None] * region)
+        return inner * round_, outer * round_, thickness, region
+
+    def _sums(self) -> None:
+        """Solves radius and wall thickness at end diastole, and keeps the integrals that each phase needs."""
+        heights, angles = 96, 48
+        height = (torch.arange(heights, device=self.device) + 0.5) / heights
+        angle = (torch.arange(angles, device=self.device) + 0.5) * (2 * torch.pi / angles)
+        grid_h, grid_a = (one.flatten()[None] for one in torch.meshgrid(height, angle, indexing="ij"))
+        self._grid = grid_h, grid_a.cos(), grid_a.sin()
+        self._cell = 2 * torch.pi / (heights * angles)
+
+        one = self.traits
+        inner, outer, thickness, region = self._relaxed(*self._grid)
+        half = self._cell / 2
+        self._radius = (one.edv_ml * 1000 / (self._length * inner.sum(1) * half)).sqrt()
+        wall = one.mass_g / DENSITY_G_PER_ML * 1000 / (self._length * half)
+        # (r + w q)² P - r² p summed is the wall: a quadratic in the mean thickness w
+        a = (thickness.square() * outer).sum(1)
+        b = 2 * self._radius * (thickness * outer).sum(1)
+        c = self._radius.square() * (outer.sum(1) - inner.sum(1)) - wall
+        self._thickness = ((b.square() - 4 * a * c).clamp(min=0).sqrt() - b) / (2 * a)
+        self._thickness = self._thickness.clamp(min=2.0)
+        relaxed = self._radius.square()[:, None] * inner
+        self._still_sum = relaxed.sum(1) * half
+        self._moving_sum = (relaxed * (1 - one.akinesia[:, None] * region)).sum(1) * half
+        self._half = half
+
+    def wall(self, phase: Phase, height: Tensor, cosine: Tensor, sine: Tensor) -> Wall:
+        """Squared radii of the left ventricle, each of shape `(batch, n)`."""
+        inner, outer, thickness, region = self._relaxed(height, cosine, sine)
+        radius = self._radius[:, None]
+        inner = radius.square() * inner
+        outer = (radius + self._thickness[:, None] * thickness).square() * outer
+        muscle = (outer - inner).clamp(min=0) * (self._length / phase.length_mm)[:, None]
+        moving = 1 - self.traits.akinesia[:, None] * region
+        inner = inner * (1 - phase.squeeze[:, None] * moving)
+        return Wall(inner, inner + muscle, region)
+
+    def _rv_profile(self, height: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+        """Thickness of the right ventricle over its greatest one; 0 beyond the insertions."""
+        one = self.traits
+        beside = cosine * one.rv_angle.cos()[:, None] + sine * one.rv_angle.sin()[:, None]
+        edge = self.rv_half_angle(height).cos()
+        across = ((beside - edge) / (1 - edge)).clamp(min=0)
+        along = (1 - height / _RV_END).clamp(min=0)
+        return (across + 1e-9).pow(0.65) * (along + 1e-9).pow(0.7) * (across > 0) * (along > 0)
+
+    def rv_half_angle(self, height: Tensor) -> Tensor:
+        """Angle in radians between the middle of the right ventricle and either insertion, at each height."""
+        return self.traits.rv_width[:, None] * (1 - 0.3 * height.clamp(0, 1))
+
+    # ---- time
+
+    def volume_curve(self, time: Tensor) -> Tensor:
+        """Fraction of the stroke volume still in the ventricle at a time 0 … 1 of the cycle; 0 at end systole."""
+        end = self.traits.es_time
+        time = time % 1.0
+        ejecting = 0.5 * (1 + torch.cos(torch.pi * (time / end).clamp(max=1)))
+        after = ((time - end) / (1 - end)).clamp(0, 1)
+
+        def step(low: float, high: float) -> Tensor:
+            at = ((after - low) / (high - low)).clamp(0, 1)
+            return at.square() * (3 - 2 * at)
+
+        filling = 0.75 * step(0.0, 0.45) + 0.25 * step(0.72, 1.0)  # early wave, rest, atrial kick
+        return torch.where(time < end, ejecting, filling)
+
+    def phase(self, time: Tensor) -> Phase:
+        """The hearts at `time` (`torch.Tensor` of shape `(batch,)`), 0 end diastole, `traits.es_time` end systole."""
+        one = self.traits
+        left = self.volume_curve(time.to(self.device))
+        descent = 14.0 * (one.ef / 0.6) * (1 - left)  # of the valve plane, mm
+        length = self._length - descent
+        volume = one.edv_ml * (1 - one.ef * (1 - left)) * 1000
+        squeeze = ((self._still_sum - volume / length) / self._moving_sum).clamp(0, 0.93)
+        phase = Phase(self._length * 0.5 - length, length, squeeze, torch.ones_like(length))
+
+        outer = self.wall(phase, *self._grid).outer.sqrt()
+        profile = self._rv_profile(*self._grid)
+        rv_volume = one.rv_edv_ml * (1 - one.rv_ef * (1 - left)) * 1000
+        a, b = profile.square().sum(1), 2 * (profile * outer).sum(1)
+        c = -rv_volume / (length * self._half)
+        phase.rv_reach_mm = ((b.square() - 4 * a * c).sqrt() - b) / (2 * a)
+        return phase
+
+    def volumes(self, phase: Phase) -> dict[str, Tensor]:
+        """Volumes in ml at a phase: `lv`, `rv`, `myocardium`, `scar`, each of shape `(batch,)`.
+
+        Integrals of the same equations that draw the pictures, over 96 heights and 48 angles.
+        """
+        height, cosine, sine = self._grid
+        wall = self.wall(phase, height, cosine, sine)
+        outer = wall.outer.sqrt()
+        reach = phase.rv_reach_mm[:, None] * self._rv_profile(height, cosine, sine)
+        muscle = wall.outer - wall.inner
+        low, high = self._scar_depths(wall.region)
+        scar = muscle * (high - low).clamp(min=0) * (wall.region > 0.5)
+        scale = phase.length_mm * self._half / 1000
+        return {
+            "lv": wall.inner.sum(1) * scale,
+            "rv": ((outer + reach).square() - wall.outer).sum(1) * scale,
+            "myocardium": muscle.sum(1) * scale,
+            "scar": scar.sum(1) * scale * self.traits.has_scar,
+        }
+
+    def _scar_depths(self, region: Tensor) -> tuple[Tensor, Tensor]:
+        """Where scar begins and ends through the wall (0 endocardium, 1 epicardium), narrowing at its border."""
+        one = self.traits
+        core = ((region - 0.5) / 0.25).clamp(0, 1).sqrt()
+        middle = torch.where(one.depth_low > 0, (one.depth_low + one.depth_high) / 2, one.depth_low)[:, None]
+        low = middle + (one.depth_low[:, None] - middle) * core
+        return low, middle + (one.depth_high[:, None] - middle) * core
+
+    # ---- space
+
+    def to_heart(self, points: Tensor) -> Tensor:
+        """LPS in mm → the heart's own frame, both of shape `(batch, n, 3)`."""
+        return (points - self.traits.position_mm[:, None]) @ self.traits.rotation
+
+    def to_patient(self, points: Tensor) -> Tensor:
+        """The heart's own frame → LPS in mm, both of shape `(batch, n, 3)`."""
+        return points @ self.traits.rotation.transpose(1, 2) + self.traits.position_mm[:, None]
+
+    def insertions(self, phase: Phase, height: Tensor) -> Tensor:
+        """Anterior and inferior RV insertion on the epicardium, LPS mm, shape `(batch, n, 2, 3)` for `n` heights."""
+        half = self.rv_half_angle(height)
+        points = []
+        for side in (-1, 1):  # y is inferior: the anterior one has the smaller angle
+            angle = self.traits.rv_angle[:, None] + side * half
+            radius = self.wall(phase, height, angle.cos(), angle.sin()).outer.sqrt()
+            z = phase.base_mm[:, None] + height * phase.length_mm[:, None]
+            points.append(self.to_patient(torch.stack([radius * angle.cos(), radius * angle.sin(), z], dim=2)))
+        return torch.stack(points, dim=2)
+
+    def body(self, points: Tensor) -> Tensor:
+        """Which `Tissue` would be at LPS points in mm of shape `(batch, n, 3)` without heart and great vessels."""
+        return body_tissue(points, self)
+
+    def tissue(self, points: Tensor, phase: Phase, body: Tensor | None = None) -> Tensor:
+        """Which `Tissue` is at LPS points in mm of shape `(batch, n, 3)`: uint8 of shape `(batch, n)`.
+
+        Args:
+            body (`torch.Tensor` of shape `(batch, n)`, *optional*): from `body`, where it is known; it is painted over.
+        """
+        tissue = self.body(points) if body is None else body
+        paint_vessels_and_atria(tissue, points, self, phase)
+        x, y, z = self.to_heart(points).unbind(2)
+        radius2 = x.square() + y.square()
+        radius = radius2.sqrt().clamp(min=1e-3)
+        cosine, sine = x / radius, y / radius
+        height = (z - phase.base_mm[:, None]) / phase.length_mm[:, None]
+        within = (height > 0) & (height < 1)
+        wall = self.wall(phase, height, cosine, sine)
+        outer = wall.outer.clamp(min=1e-6).sqrt()
+        reach = phase.rv_reach_mm[:, None] * self._rv_profile(height.clamp(min=0), cosine, sine)
+        beyond = radius - outer - reach  # mm outside both ventricles
+
+        fat = 2.5 + 4.0 * (1 - height).clamp(0, 1).square() + 1.5 * torch.sin(3 * sine + self.traits.texture[:, 1:2])
+        shell = (height > 0) & (height < 1.06)
+        self._put(tissue, shell & (beyond < 3.5 + fat), Tissue.FAT)
+        groove = (height > -0.12) & (height <= 0) & (beyond < 3.5) & (tissue == Tissue.LUNG)
+        self._put(tissue, groove, Tissue.FAT)
+        self._put(tissue, within & (reach > 0.1) & (beyond < 3.0), Tissue.THIN_WALL)
+        rv = within & (beyond < 0)
+        self._put(tissue, rv, Tissue.RV_BLOOD)
+        coarse = torch.sin(0.55 * y + self.traits.texture[:, 2:3]) * torch.sin(0.4 * z + self.traits.texture[:, 3:4])
+        self._put(tissue, rv & (beyond > -5) & (coarse > 0.6) & (height > 0.25), Tissue.RV_TRABECULA)
+        ventricle = within & (radius2 < wall.outer)
+        self._put(tissue, ventricle, Tissue.MYOCARDIUM)
+        self._scar(tissue, ventricle, wall, radius2)
+        cavity = within & (radius2 < wall.inner)
+        self._put(tissue, cavity, Tissue.LV_BLOOD)
+        valves = (height > -0.02) & (height < 0) & (beyond < 0)  # leaflets, seen closed at every moment
+        self._put(tissue, valves & (tissue >= Tissue.LA_BLOOD) & (tissue <= Tissue.RA_BLOOD), Tissue.THIN_WALL)
+        self._put(tissue, cavity & self._papillary(x, y, radius, height, wall, phase), Tissue.PAPILLARY)
+        return tissue
+
+    @staticmethod
+    def _put(tissue: Tensor, where: Tensor, what: Tissue) -> None:
+        tissue.masked_fill_(where, int(what))
+
+    def _scar(self, tissue: Tensor, ventricle: Tensor, wall: Wall, radius2: Tensor) -> None:
+        if not bool(self.traits.has_scar.any()):
+            return
+        depth = (radius2 - wall.inner) / (wall.outer - wall.inner).clamp(min=1e-3)
+        low, high = self._scar_depths(wall.region)
+        scar = ventricle & self.traits.has_scar[:, None] & (wall.region > 0.5) & (depth >= low) & (depth < high)
+        self._put(tissue, scar, Tissue.SCAR)
+        core = scar & self.traits.no_reflow[:, None] & (wall.region > 0.85) & (depth > 0.15) & (depth < 0.6)
+        self._put(tissue, core, Tissue.NO_REFLOW)
+
+    def _papillary(self, x: Tensor, y: Tensor, radius: Tensor, height: Tensor, wall: Wall, phase: Phase) -> Tensor:
+        """Two papillary muscles in mid ventricle and trabeculae on the endocardium towards the apex."""
+        inner = wall.inner.sqrt()
+        scale = (self._radius * (1 - phase.squeeze).sqrt())[:, None]
+        inside = torch.zeros_like(x, dtype=torch.bool)
+        belly = (1 - ((height - 0.5) / 0.28).square()).clamp(min=0).sqrt()
+        for angle, place in ((2.2, 4), (-2.35, 5)):  # inferolateral and anterolateral
+            angle = angle + 0.25 * torch.sin(self.traits.texture[:, place : place + 1])
+            centre = 0.62 * scale
+            near = (x - centre * angle.cos()).square() + (y - centre * angle.sin()).square()
+            inside |= near < (4.2 * belly).square()
+        ripple = torch.sin(0.9 * x + self.traits.texture[:, 6:7]) * torch.sin(0.9 * y + self.traits.texture[:, 7:8])
+        rough = (inner - radius) < 3.2 * height.clamp(0, 1) * (ripple > 0.1)
+        return inside | (rough & (height > 0.2))
