@@ -50,7 +50,7 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
 	@$(PIP_INSTALL) -e .
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.dev: Makefile pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing cmr_hf with its training and development extras into $(VENV) (once)"
 	@$(PIP_INSTALL) -e '.[train,clinical,dev]'
 	@touch $@ $(VENV)/.core $(VENV)/.lint

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from abc import ABC, abstractmethod
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,7 +71,7 @@ def features(args: argparse.Namespace) -> int:
     return exit_code(failed)
 
 
-class Rows:
+class Rows(ABC):
     """Features of one image after the other, `(t, z, …)` each, on their way into a file.
 
     Args:
@@ -91,9 +92,9 @@ class Rows:
         self.shape = features.shape[2:]
         self.count += features.shape[0] * features.shape[1]
 
+    @abstractmethod
     def finish(self) -> None:
         """Write what waits."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """Let go of the file, also after an error."""
