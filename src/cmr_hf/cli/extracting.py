@@ -97,7 +97,8 @@ class Rows(ABC):
         """Write what waits."""
 
     def close(self) -> None:
-        """Let go of the file, also after an error."""
+        """Let go of what waits and of the file, also after an error."""
+        self.waiting.clear()
 
     def columns(self) -> dict[str, "np.ndarray"]:
         """What waits as columns: `features` (n, …) float32, `phase`, `slice` and `source` (n,) int32."""
