@@ -47,6 +47,13 @@ PIPELINES = {
     )
 }
 
+# what a user trains for the tasks that such an Auto class opens
+HEADS = {
+    AutoModelForSemanticSegmentation: "CMRForSemanticSegmentation",
+    AutoModelForImageClassification: "CMRForImageClassification",
+    AutoModelForKeypointDetection: "CMRForLandmarkDetection",
+}
+
 # task -> the embedded model that answers without `model=`
 DEFAULTS = {"cmr-segmentation": "cine-sax"}
 
@@ -59,8 +66,10 @@ class NoWeightsYet(dict):
         self.task = task
 
     def __getitem__(self, key: str) -> tuple[str, str]:
-        remedy = "of this task; training/finetune.py trains one from your labels"
-        if PIPELINES[self.task][0].any_model:
+        pipeline, auto_class = PIPELINES[self.task]
+        head = HEADS.get(auto_class)
+        remedy = f"of this task; transformers' Trainer trains a cmr_hf.{head} on your labels"
+        if pipeline.any_model:
             remedy = f'of any task, cmr_hf.embedded("{DEFAULTS["cmr-segmentation"]}") say'
         raise ValueError(
             f"this release ships no weights for {self.task}: pass model= a folder or a Hub name of a model {remedy}"

@@ -33,7 +33,7 @@ def saved(model, folder):
 def test_when_a_task_has_no_weights_then_the_error_names_it_and_the_remedy(task):
     with pytest.raises(ValueError, match=f"ships no weights for {task}: pass model=") as caught:
         pipeline(task)
-    remedy = "cmr_hf.embedded(" if task == "cmr-feature-extraction" else "training/finetune.py"
+    remedy = "cmr_hf.embedded(" if task == "cmr-feature-extraction" else "transformers' Trainer trains a cmr_hf.CMRFor"
     assert remedy in str(caught.value)
 
 
