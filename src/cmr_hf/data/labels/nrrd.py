@@ -5,8 +5,7 @@ Header: lines `field: value` and `key:=value` up to an empty one (teem.sourcefor
 segments lie in layers along a first axis of kind `list`. An own reader of some hundred lines, because libraries
 follow the paths of detached headers anywhere and unpack gzip without a limit.
 
-Verified on two real `.seg.nrrd` files of Slicer (one and two layers, from github.com/lassoan/slicerio) and on NRRD
-files written by ITK.
+Tested on files in this layout, and on NRRD files written by ITK.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ def labels_of_tool(
     """Labels that another tool drew, on their pictures.
 
     Args:
-        path: a cvi42 workspace (`.cvi42wsx`), a file of Segment (`.mat`, which holds its own images), NRRD (`.nrrd`,
+        path: a cvi42 workspace (`.cvi42wsx`), a file of Segment (`.mat` or `.seg`, which holds its own images), NRRD (`.nrrd`,
             `.nhdr`), DICOM SEG or RTSTRUCT.
         image: what it was drawn on: the folder of DICOM, for NRRD any image.
         patient: a pseudonym, see `LabelledStack`.
@@ -44,7 +44,7 @@ def labels_of_tool(
     ending, who = path.suffix.lower(), {"patient": patient, "licence": licence}
     if ending == ".cvi42wsx":
         return read_cvi42(path, image, **who)
-    if ending == ".mat":
+    if ending in (".mat", ".seg"):
         return read_segment(path, **who)
     if ending in (".nrrd", ".nhdr"):
         return read_nrrd_masks(path, label_map=label_map).apply_to(read_image(image), **who)

@@ -7,8 +7,7 @@ nobody drew, empty where nobody ever did; X is the row and Y the column, counted
 slice lying *against* row × column; `Scar.Result` and `Scar.NoReflow` (x, y, z). MATLAB drops axes of length 1 at the
 end.
 
-Verified on three real files of version 2.0 (short-axis LGE with scar, 4CH LGE, 4CH cine; from
-github.com/tkphung/CardiacElectricalActivation): filled contours give the volumes that Segment stored in them.
+Tested on files written in this layout; the scale was checked against the volumes that Segment itself stores.
 """
 
 from __future__ import annotations
