@@ -27,8 +27,8 @@ def labels_of_tool(
     """Labels that another tool drew, on their pictures.
 
     Args:
-        path: a cvi42 workspace (`.cvi42wsx`), a file of Segment (`.mat` or `.seg`, which holds its own images), NRRD (`.nrrd`,
-            `.nhdr`), DICOM SEG or RTSTRUCT.
+        path: a cvi42 workspace (`.cvi42wsx`), a file of Segment (`.mat` or `.seg`, which holds its own images), NRRD
+            (`.nrrd`, `.nhdr`), DICOM SEG or RTSTRUCT.
         image: what it was drawn on: the folder of DICOM, for NRRD any image.
         patient: a pseudonym, see `LabelledStack`.
         licence: the Hub's name of it.
