@@ -8,12 +8,12 @@ from cmr_hf.data.schema import LABELS
 from cmr_hf.phantoms import DISEASES, Heart, Scanner, draw_traits, render, sax_stack
 from cmr_hf.phantoms.tissues import Tissue, label_of_tissue
 
-SPACING_MM, DISTANCE_MM, SLICES = 2.2, 2.5, 52
+SPACING_MM, DISTANCE_MM, SLICES, LEAD_MM = 2.2, 2.5, 68, 20.0  # the base slopes: the stack begins before it
 
 
 def simpson_ml(heart: Heart, time: torch.Tensor) -> torch.Tensor:
     """Volume in ml of each of the labels 0 … 6, one row for each."""
-    planes = sax_stack(heart, SLICES, DISTANCE_MM, 0.0, SPACING_MM, 66)
+    planes = sax_stack(heart, SLICES, DISTANCE_MM, 0.0, SPACING_MM, 80, LEAD_MM)
     masks = render(heart, planes, time=time.repeat_interleave(SLICES), scanner=Scanner.ideal(), through=1).masks
     voxels = torch.stack([(masks == label).view(len(heart), -1).sum(1) for label in range(7)])
     return voxels * (SPACING_MM**2 * DISTANCE_MM / 1000)

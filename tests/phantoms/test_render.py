@@ -1,5 +1,7 @@
 """Pictures: planes where they should be, masks that hang together, maps that tell the truth."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -162,10 +164,9 @@ def test_supersampled_masks_and_pictures_keep_their_shape_and_nearly_their_areas
 
 def test_noise_and_a_small_matrix_change_a_picture_by_their_size(heart: Heart):
     planes = mid_slices(heart)
-    zero = (0.0, 0.0)
-    quiet = Scanner(zero, (1.0, 1.0), zero, zero, zero, 0.0, zero)
-    noisy = Scanner((0.05, 0.05), (1.0, 1.0), zero, zero, zero, 0.0, zero)
-    coarse = Scanner(zero, (0.25, 0.25), zero, zero, zero, 0.0, (1.0, 1.0))
+    quiet = replace(Scanner.ideal(), map_noise_ms=(1.0, 1.0))  # all but ideal: the same random numbers are drawn
+    noisy = replace(quiet, noise=(0.05, 0.05))
+    coarse = replace(quiet, matrix=(0.25, 0.25))
     clean = render(heart, planes, seed=4, scanner=quiet).images
     grain = (render(heart, planes, seed=4, scanner=noisy).images - clean).std((1, 2))
     top = clean.flatten(1).quantile(0.98, dim=1)

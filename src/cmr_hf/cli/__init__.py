@@ -1,4 +1,4 @@
-"""`cmr-hf segment | classify | landmarks | features | data check | demo | info`: the command line.
+"""`cmr-hf segment | classify | landmarks | features | data check | phantom | demo | info`: the command line.
 
 Results go to stdout, progress and problems to stderr.
 """
@@ -15,6 +15,7 @@ from .classifying import TASKS, classify
 from .common import DEFAULT_MODEL, WrongUsageError, one_line
 from .extracting import KINDS, features
 from .locating import landmarks
+from .making import add_phantom
 from .segmenting import demo, segment
 
 IMAGES = "DICOM file or folder of one stack, NIfTI, PNG, JPEG"
@@ -87,6 +88,8 @@ def _parser() -> argparse.ArgumentParser:
         "--labels", nargs="+", type=_pair_of_ids, metavar="FROM=TO", help="ids in a table's masks: 3=1 2=2 1=3"
     )
     looked.set_defaults(run=check_data)
+
+    add_phantom(commands.add_parser("phantom", help="a made-up patient's whole study as DICOM, with its truth"))
 
     about = commands.add_parser("info", help="versions, embedded models and samples")
     about.set_defaults(run=info)

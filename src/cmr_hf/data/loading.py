@@ -33,7 +33,7 @@ Split = str | os.PathLike | Mapping[str, Sequence[str]] | None
 
 def load(
     name: str,
-    root: str | os.PathLike,
+    root: str | os.PathLike | None = None,
     split: Split = None,
     seed: int = 0,
     cache_dir: str | os.PathLike | None = None,
@@ -43,7 +43,8 @@ def load(
 
     Args:
         name (`str`): one of `cmr_hf.data.readers.READERS`: "acdc", "emidec" …; "table" for a CSV of your own files.
-        root (`str` or path): its folder, in the data set's own layout; the CSV itself for "table".
+        root (`str` or path): its folder, in the data set's own layout; the CSV itself for "table"; nothing for
+            "phantoms", which are made.
         split (*optional*): a JSON file of patients by side (see `load_split`); a mapping of side to patients, of
             `paper_split("3", patients)` say; or nothing: a table's own column `split`, else 70, 15 and 15 % of the
             patients, drawn with `seed`.
@@ -56,14 +57,19 @@ def load(
         that says why.
 
     Raises:
-        ValueError: unknown data set, or a split that names none of its patients (absent ones are told).
+        ValueError: unknown data set, no `root` where files are read, or a split that names none of its patients
+            (absent ones are told).
         ReadingError: no patient of a side can be read.
     """
     import datasets
 
+    made = reader_of(name).stamp
+    if root is None and made is None:
+        raise ValueError(f"`root` is needed to read {name}, got None: give the folder of its files, or the CSV")
+    root = "" if root is None else root
     sides = sides_of(name, root, split, seed, **options)
     described = _described(name, root, split, seed)
-    stamp = content_stamp(root)
+    stamp = made() if made else content_stamp(root)
     parts = {}
     for side in SIDES:
         if not sides[side]:

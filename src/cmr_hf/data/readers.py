@@ -12,7 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from ..hub.reading_cmr import ReadingError
-from . import acdc, biv_me, emidec, kaggle_dsb, mnms, myops, nifti_pairs, own_set, sunnybrook, sunnybrook_slices, ukbb
+from . import (
+    acdc,
+    biv_me,
+    emidec,
+    kaggle_dsb,
+    mnms,
+    myops,
+    nifti_pairs,
+    own_set,
+    phantom_set,
+    sunnybrook,
+    sunnybrook_slices,
+    ukbb,
+)
 from .schema import LabelledStack
 
 
@@ -27,6 +40,7 @@ class Reader:
         citation (`str`): what to cite.
         has (`tuple` of `str`): the labels that it may bring, of "masks", "disease", "lge", "landmarks", "volumes".
         volumes (*optional*): `(root)` → patient → (end-systolic, end-diastolic) LV volume in ml.
+        stamp (*optional*): what a made data set depends on instead of files; it needs no `root`.
     """
 
     read: Callable[..., Iterator[LabelledStack]]
@@ -35,6 +49,7 @@ class Reader:
     citation: str
     has: tuple[str, ...] = ()
     volumes: Callable[[str | Path], dict[str, tuple[float, float]]] | None = None
+    stamp: Callable[[], str] | None = None
 
 
 READERS: dict[str, Reader] = {
@@ -76,6 +91,14 @@ READERS: dict[str, Reader] = {
     ),
     "biv-me": Reader(
         biv_me.read_biv_me, biv_me.list_biv_me_patients, biv_me.LICENCE, biv_me.CITATION, ("masks", "landmarks")
+    ),
+    "phantoms": Reader(
+        phantom_set.read_phantoms,
+        phantom_set.list_phantom_patients,
+        phantom_set.LICENCE,
+        phantom_set.CITATION,
+        ("masks", "disease", "lge", "landmarks"),
+        stamp=phantom_set.code_stamp,
     ),
     "table": Reader(
         own_set.read_own_set, own_set.list_table_patients, "unknown", "", ("masks", "disease", "lge", "landmarks")

@@ -17,7 +17,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .chest import body_tissue, paint_vessels_and_atria
+from .chest import body_tissue, paint_atria
+from .deformation import Deformation
+from .noise import noise_at
 from .population import DENSITY_G_PER_ML, DISEASES, Traits, draw_traits
 from .tissues import Tissue
 
@@ -77,6 +79,11 @@ class Heart:
         return len(self.traits.disease)
 
     @property
+    def deformation(self) -> Deformation:
+        """How each heart differs from the regular one."""
+        return Deformation(self.traits.shape)
+
+    @property
     def device(self) -> torch.device:
         """Where the hearts' tensors are."""
         return self.traits.edv_ml.device
@@ -103,7 +110,8 @@ class Heart:
         one = self.traits
         across = cosine * one.regional_angle.cos()[:, None] + sine * one.regional_angle.sin()[:, None]
         along = (height - one.regional_height[:, None]) / one.regional_extent[:, None]
-        ragged = 0.15 * (torch.sin(9 * height + 4 * sine + one.texture[:, :1]))
+        ragged = 0.12 * torch.sin(9 * height + 4 * sine + one.texture[:, :1])
+        ragged = ragged + 0.10 * torch.sin(21 * height - 9 * cosine + one.texture[:, 1:2])
         narrow = 0.35 + 0.4 * (one.depth_low > 0)[:, None]  # a stripe is narrower than an infarct
         return torch.sigmoid(9 * (1.1 * across - along.square() * 0.55 - narrow + ragged))
 
@@ -168,7 +176,10 @@ class Heart:
         edge = self.rv_half_angle(height).cos()
         across = ((beside - edge) / (1 - edge)).clamp(min=0)
         along = (1 - height / _RV_END).clamp(min=0)
-        return (across + 1e-9).pow(0.65) * (along + 1e-9).pow(0.7) * (across > 0) * (along > 0)
+        full = 0.65 + 0.15 * one.habitus[:, :1]
+        below = sine * one.rv_angle.cos()[:, None] - cosine * one.rv_angle.sin()[:, None]
+        skew = 1 + (0.15 + 0.3 * one.habitus[:, 1:2]) * below  # fuller behind or in front
+        return (across + 1e-9).pow(full) * (along + 1e-9).pow(0.7) * skew * (across > 0) * (along > 0)
 
     def rv_half_angle(self, height: Tensor) -> Tensor:
         """Angle in radians between the middle of the right ventricle and either insertion, at each height."""
@@ -246,19 +257,41 @@ class Heart:
         """The heart's own frame → LPS in mm, both of shape `(batch, n, 3)`."""
         return points @ self.traits.rotation.transpose(1, 2) + self.traits.position_mm[:, None]
 
-    def insertions(self, phase: Phase, height: Tensor) -> Tensor:
-        """Anterior and inferior RV insertion on the epicardium, LPS mm, shape `(batch, n, 2, 3)` for `n` heights."""
-        half = self.rv_half_angle(height)
-        points = []
+    def insertions(self, phase: Phase, depth_mm: Tensor) -> tuple[Tensor, Tensor]:
+        """Anterior and inferior RV insertion on the epicardium in `n` short-axis planes.
+
+        Args:
+            depth_mm (`torch.Tensor` of shape `(batch, n)`): z of each plane in the heart's own frame.
+
+        Returns:
+            LPS in mm, shape `(batch, n, 2, 3)`, and relative heights, shape `(batch, n, 2)`, 0 base and 1 apex.
+        """
+        points, heights = [], []
+        deformation = self.deformation
         for side in (-1, 1):  # y is inferior: the anterior one has the smaller angle
-            angle = self.traits.rv_angle[:, None] + side * half
-            radius = self.wall(phase, height, angle.cos(), angle.sin()).outer.sqrt()
-            z = phase.base_mm[:, None] + height * phase.length_mm[:, None]
-            points.append(self.to_patient(torch.stack([radius * angle.cos(), radius * angle.sin(), z], dim=2)))
-        return torch.stack(points, dim=2)
+            z = depth_mm
+            for _ in range(8):  # the plane is flat, the heart is bent: where it is cut depends on where one stands
+                height = ((z - phase.base_mm[:, None]) / phase.length_mm[:, None]).clamp(0, 1)
+                angle = self.traits.rv_angle[:, None] + side * self.rv_half_angle(height)
+                radius = self.wall(phase, height, angle.cos(), angle.sin()).outer.sqrt()
+                x, y = radius * angle.cos(), radius * angle.sin()
+                z = deformation.depth(x, y, depth_mm)
+            heights.append((z - phase.base_mm[:, None]) / phase.length_mm[:, None])
+            points.append(self.to_patient(torch.stack(deformation.bend(x, y, z), dim=2)))
+        return torch.stack(points, dim=2), torch.stack(heights, dim=2)
+
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """Middle in LPS, shape `(batch, 3)`, and half axes in the heart's frame, shape `(batch, 3)`, in mm, of an
+        ellipsoid that holds ventricles, atria and the fat round them at every moment."""
+        phase = self.phase(torch.zeros_like(self.traits.ef))
+        wide = self.wall(phase, *self._grid).outer.amax(1).sqrt()
+        half_x, half_y = wide + phase.rv_reach_mm + 24, wide.clamp(min=45) + 28
+        middle = torch.zeros(len(self), 1, 3, device=self.device)
+        middle[:, 0, 0], middle[:, 0, 2] = 12.0, -18.0
+        return self.to_patient(middle)[:, 0], torch.stack([half_x, half_y, self._length / 2 + 70], dim=1)
 
     def body(self, points: Tensor) -> Tensor:
-        """Which `Tissue` would be at LPS points in mm of shape `(batch, n, 3)` without heart and great vessels."""
+        """Which `Tissue` would be at LPS points in mm of shape `(batch, n, 3)` without ventricles and atria."""
         return body_tissue(points, self)
 
     def tissue(self, points: Tensor, phase: Phase, body: Tensor | None = None) -> Tensor:
@@ -268,28 +301,24 @@ class Heart:
             body (`torch.Tensor` of shape `(batch, n)`, *optional*): from `body`, where it is known; it is painted over.
         """
         tissue = self.body(points) if body is None else body
-        paint_vessels_and_atria(tissue, points, self, phase)
-        x, y, z = self.to_heart(points).unbind(2)
+        x, y, z = self.deformation.straighten(*self.to_heart(points).unbind(2))
+        paint_atria(tissue, points, (x, y, z), self, phase)
         radius2 = x.square() + y.square()
         radius = radius2.sqrt().clamp(min=1e-3)
         cosine, sine = x / radius, y / radius
         height = (z - phase.base_mm[:, None]) / phase.length_mm[:, None]
         within = (height > 0) & (height < 1)
         wall = self.wall(phase, height, cosine, sine)
-        outer = wall.outer.clamp(min=1e-6).sqrt()
-        reach = phase.rv_reach_mm[:, None] * self._rv_profile(height.clamp(min=0), cosine, sine)
-        beyond = radius - outer - reach  # mm outside both ventricles
+        profile = self._rv_profile(height.clamp(min=0), cosine, sine)
+        reach = phase.rv_reach_mm[:, None] * profile
+        beyond = radius - wall.outer.clamp(min=1e-6).sqrt() - reach  # mm outside both ventricles
+        rough = noise_at(x, y, 0.4 * z, 7.0, 90 * self.traits.habitus[:, 2:3])  # drawn out along the axis
 
-        fat = 2.5 + 4.0 * (1 - height).clamp(0, 1).square() + 1.5 * torch.sin(3 * sine + self.traits.texture[:, 1:2])
-        shell = (height > 0) & (height < 1.06)
-        self._put(tissue, shell & (beyond < 3.5 + fat), Tissue.FAT)
-        groove = (height > -0.12) & (height <= 0) & (beyond < 3.5) & (tissue == Tissue.LUNG)
-        self._put(tissue, groove, Tissue.FAT)
+        self._envelope(tissue, beyond, height, cosine, profile, rough)
         self._put(tissue, within & (reach > 0.1) & (beyond < 3.0), Tissue.THIN_WALL)
         rv = within & (beyond < 0)
         self._put(tissue, rv, Tissue.RV_BLOOD)
-        coarse = torch.sin(0.55 * y + self.traits.texture[:, 2:3]) * torch.sin(0.4 * z + self.traits.texture[:, 3:4])
-        self._put(tissue, rv & (beyond > -5) & (coarse > 0.6) & (height > 0.25), Tissue.RV_TRABECULA)
+        self._put(tissue, rv & (-beyond < 5 * (rough - 0.1)) & (height > 0.1), Tissue.RV_TRABECULA)
         ventricle = within & (radius2 < wall.outer)
         self._put(tissue, ventricle, Tissue.MYOCARDIUM)
         self._scar(tissue, ventricle, wall, radius2)
@@ -297,8 +326,21 @@ class Heart:
         self._put(tissue, cavity, Tissue.LV_BLOOD)
         valves = (height > -0.02) & (height < 0) & (beyond < 0)  # leaflets, seen closed at every moment
         self._put(tissue, valves & (tissue >= Tissue.LA_BLOOD) & (tissue <= Tissue.RA_BLOOD), Tissue.THIN_WALL)
-        self._put(tissue, cavity & self._papillary(x, y, radius, height, wall, phase), Tissue.PAPILLARY)
+        self._put(tissue, cavity & self._papillary(x, y, radius, height, wall, phase, rough), Tissue.PAPILLARY)
         return tissue
+
+    def _envelope(
+        self, tissue: Tensor, beyond: Tensor, height: Tensor, cosine: Tensor, profile: Tensor, rough: Tensor
+    ) -> None:
+        """Fat on the heart, thick in the grooves and on the right, and the pericardium as a thin dark line."""
+        one = self.traits
+        groove = (-((profile - 0.05) / 0.25).square()).exp() * (cosine > -0.2) + 0.6 * (-height / 0.15).exp()
+        wave = torch.sin(5 * height + 3 * cosine + one.texture[:, 1:2])
+        fat = (-0.6 + 1.2 * one.habitus[:, 3:4]) + 1.8 * cosine + 4.5 * groove.clamp(max=1.5) + 1.5 * wave + 0.5 * rough
+        fat = 3.0 * (profile > 0.02) + fat.clamp(min=0)
+        shell = (height > -0.1) & (height < 1.05)
+        self._put(tissue, shell & (beyond < fat + 1.3), Tissue.THIN_WALL)
+        self._put(tissue, shell & (beyond < fat), Tissue.FAT)
 
     @staticmethod
     def _put(tissue: Tensor, where: Tensor, what: Tissue) -> None:
@@ -314,17 +356,21 @@ class Heart:
         core = scar & self.traits.no_reflow[:, None] & (wall.region > 0.85) & (depth > 0.15) & (depth < 0.6)
         self._put(tissue, core, Tissue.NO_REFLOW)
 
-    def _papillary(self, x: Tensor, y: Tensor, radius: Tensor, height: Tensor, wall: Wall, phase: Phase) -> Tensor:
-        """Two papillary muscles in mid ventricle and trabeculae on the endocardium towards the apex."""
-        inner = wall.inner.sqrt()
+    def _papillary(
+        self, x: Tensor, y: Tensor, radius: Tensor, height: Tensor, wall: Wall, phase: Phase, rough: Tensor
+    ) -> Tensor:
+        """Two papillary muscles in mid ventricle and trabeculae on the endocardium, more of them to the apex."""
+        one = self.traits
         scale = (self._radius * (1 - phase.squeeze).sqrt())[:, None]
+        belly = (1 - ((height - 0.5) / 0.3).square()).clamp(min=0).sqrt()
         inside = torch.zeros_like(x, dtype=torch.bool)
-        belly = (1 - ((height - 0.5) / 0.28).square()).clamp(min=0).sqrt()
         for angle, place in ((2.2, 4), (-2.35, 5)):  # inferolateral and anterolateral
-            angle = angle + 0.25 * torch.sin(self.traits.texture[:, place : place + 1])
-            centre = 0.62 * scale
+            angle = angle + 0.3 * torch.sin(one.texture[:, place : place + 1])
+            centre = scale * (0.66 + 0.1 * torch.cos(one.texture[:, place : place + 1]))
             near = (x - centre * angle.cos()).square() + (y - centre * angle.sin()).square()
-            inside |= near < (4.2 * belly).square()
-        ripple = torch.sin(0.9 * x + self.traits.texture[:, 6:7]) * torch.sin(0.9 * y + self.traits.texture[:, 7:8])
-        rough = (inner - radius) < 3.2 * height.clamp(0, 1) * (ripple > 0.1)
-        return inside | (rough & (height > 0.2))
+            thick = (4.2 + 1.2 * one.habitus[:, 4:5]) * belly * (1 + 0.35 * rough)
+            inside |= near < thick.clamp(min=0).square()
+        depth = wall.inner.clamp(min=0).sqrt() - radius
+        patchy = 1 + 0.8 * torch.sin(3.7 * (y - 0.6 * x) / scale + one.texture[:, 6:7])
+        coarse = patchy * (1.4 + 0.7 * one.habitus[:, 5:6]) * (0.8 + 3.2 * height.clamp(0, 1))
+        return inside | ((depth < coarse * (rough + 0.2)) & (height > 0.1))

@@ -51,7 +51,8 @@ class Planes:
         """Sample points in LPS mm, shape `(m, through, size * in_plane, size * in_plane, 3)`.
 
         Args:
-            through (`int`): samples through the thickness, at equal distances, none on its faces.
+            through (`int`): samples through the thickness, at equal distances, none on its faces. Layers are staggered
+                within the pixel, so that they smooth its outlines too.
             in_plane (`int`): samples along each side of a pixel, likewise.
         """
         if through < 1 or in_plane < 1:
@@ -64,6 +65,8 @@ class Planes:
         deep = (torch.arange(through, device=origin.device) + 0.5) / through - 0.5
         normal = normal / normal.norm(dim=1, keepdim=True) * self.thickness_mm[:, None]
         place = origin[:, None, None, None] + deep[None, :, None, None, None] * normal[:, None, None, None]
+        diagonal = (row + column) / in_plane  # of a pixel
+        place = place + deep[None, :, None, None, None] * diagonal[:, None, None, None]
         place = place + side[None, None, :, None, None] * row[:, None, None, None]
         return place + side[None, None, None, :, None] * column[:, None, None, None]
 
@@ -94,11 +97,11 @@ class Planes:
         """
         middle = (self.size - 1) / 2
         centre = self.affine[:, :3, 3] + middle * (self.affine[:, :3, 0] + self.affine[:, :3, 1])
-        depth = heart.to_heart(centre[:, None])[:, 0, 2]
-        height = ((depth - phase.base_mm) / phase.length_mm)[:, None]
-        found = self.to_pixels(heart.insertions(phase, height.clamp(0, 1))[:, 0])[..., :2]
+        depth = heart.to_heart(centre[:, None])[:, :, 2]
+        points, height = heart.insertions(phase, depth)
+        found = self.to_pixels(points[:, 0])[..., :2]
         short_axis = torch.tensor([view == "SAX" for view in self.view], device=found.device)
-        defined = short_axis & (height[:, 0] > 0.02) & (height[:, 0] < _LAST_INSERTION)
+        defined = short_axis & ((height[:, 0] > 0.02) & (height[:, 0] < _LAST_INSERTION)).all(1)
         return torch.where(defined[:, None, None], found, torch.nan)
 
 
@@ -176,7 +179,7 @@ def sax_stack(
     count, distance = len(heart), thickness_mm + gap_mm
     order = torch.arange(slices, device=heart.device)
     depth = heart.rest_base_mm[:, None] - lead_mm + thickness_mm / 2 + order * distance  # (b, slices)
-    angle, offset = _jitter(count, seed, heart.device, 0.4, 12.0)
+    angle, offset = _jitter(count, seed, heart.device, 0.6, 12.0)
     middle = torch.zeros(count, slices, 3, device=heart.device)
     middle[..., 0], middle[..., 1] = 12 + offset[:, :1], offset[:, 1:2]
     middle[..., 2] = depth

@@ -15,6 +15,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from .deformation import PARAMETERS
+
 DISEASES = ("NORM", "DCM", "HCM", "RV", "MINF")
 DENSITY_G_PER_ML = 1.05
 _Draw = Callable[[float, float], Tensor]
@@ -96,6 +98,8 @@ class Traits:
     fat_mm: Tensor  # under the skin
     field_t: Tensor  # 1.5 or 3
     texture: Tensor  # (batch, 8): phases in radians of the irregularities
+    shape: Tensor  # (batch, 24), each -1 … 1: how the heart is bent, `Deformation`
+    habitus: Tensor  # (batch, 8), each -1 … 1: how organs and fat lie round it
 
     def to(self, device: torch.device | str) -> Traits:
         """The same people on another device."""
@@ -154,6 +158,8 @@ def draw_traits(diseases: Sequence[str], seed: int) -> Traits:
         fat_mm=uniform(8, 28),
         field_t=torch.where(uniform(0, 1) < 0.7, 1.5, 3.0),
         texture=2 * torch.pi * torch.rand(count, 8, generator=generator),
+        shape=2 * torch.rand(count, PARAMETERS, generator=generator) - 1,
+        habitus=2 * torch.rand(count, 8, generator=generator) - 1,
         **drawn,
     )
 

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from .anatomy import Heart, Phase
 from .planes import Planes
-from .scanner import Scanner, acquire, coil_gain, draw, texture_field
-from .signal import CONTRASTS, MAPS, POST_CONTRAST, SHOWS_SCAR, SIGNED, signal_table
-from .tissues import Tissue, label_of_tissue, properties
+from .scanner import Scanner, acquire, banding, coil_gain, draw, fold, texture_field
+from .signal import BALANCED, CONTRASTS, MAPS, POST_CONTRAST, SHOWS_SCAR, SIGNED, signal_table
+from .tissues import BLOOD, Tissue, label_of_tissue, properties
 
 LABEL_COUNT = 7
 
@@ -74,24 +74,26 @@ def render(
     scanner = scanner or Scanner()
     count = len(planes)
     generator = torch.Generator().manual_seed(seed)
-    variation = torch.rand(count, 3, generator=generator).to(heart.device)
-    if scanner == Scanner.ideal():
-        variation[:, 1] = 0.5
     each = heart.select(planes.heart)
-    table = signal_table(contrast, each.traits.field_t, variation)
+    table = _signals(each, contrast, scanner, generator)
     time = torch.as_tensor(time, dtype=torch.float32, device=heart.device).expand(count)
     phase = each.phase(time)
 
     points = planes.points(through, in_plane)
-    tissue = _look_up(each, points, phase)
+    tissue = _look_up(each, planes, points, phase)
     masks = _masks(tissue, in_plane, contrast in SHOWS_SCAR)
     t1_ms, t2_ms, weight = _relaxation(each, contrast, tissue, in_plane)
     if contrast in MAPS:
         images = _map(t2_ms if contrast == "t2_map" else t1_ms, weight, contrast, scanner, generator)
     else:
         plain = _average(table, tissue, in_plane)
+        moving = _average(_is_blood(table), tissue, in_plane)
         behind_mm = points[:, through // 2, ::in_plane, ::in_plane, 1]
-        images = _scan(plain, each, planes, behind_mm, contrast in SIGNED, scanner, generator)
+        images = _scan(plain, moving, each, planes, behind_mm, contrast, scanner, generator)
+        images, folded = fold(images, scanner, generator)
+        for index in torch.nonzero(folded).flatten().tolist():
+            rows = int(folded[index])
+            masks[index, :rows] = masks[index, masks.shape[1] - rows :] = 0
 
     volumes = each.volumes(phase)
     volumes["lv_ed"] = each.traits.edv_ml
@@ -121,41 +123,90 @@ def _relaxation(each: Heart, contrast: str, tissue: Tensor, in_plane: int) -> tu
     return t1_ms, _average(t2 * density, tissue, in_plane) / weight.clamp(min=1e-6), weight
 
 
+def _signals(each: Heart, contrast: str, scanner: Scanner, generator: torch.Generator) -> Tensor:
+    """Signal of every tissue in every picture, (m, tissues); chambers that are joined have one signal."""
+    variation = torch.rand(len(each), 4, generator=generator)
+    variation[:, 3] = (variation[:, 3] - 0.3).clamp(min=0)
+    own = torch.randn(len(each), len(Tissue), generator=generator)
+    own = own * draw(scanner.contrast, len(each), generator, own.device)[:, 0]
+    if scanner == Scanner.ideal():
+        variation[:, 1], variation[:, 3] = 0.5, 0.0
+    for one, other in ((Tissue.LV_BLOOD, Tissue.LA_BLOOD), (Tissue.RV_BLOOD, Tissue.RA_BLOOD)):
+        own[:, other] = own[:, one] = own[:, Tissue.VESSEL] + 0.5 * own[:, one]
+    own[:, Tissue.LUNG] *= 3
+    muscle = own[:, Tissue.MYOCARDIUM]
+    for same in (Tissue.PAPILLARY, Tissue.THIN_WALL, Tissue.RV_TRABECULA):
+        own[:, same] = muscle
+    own[:, Tissue.SCAR] = own[:, Tissue.NO_REFLOW] = muscle
+    table = signal_table(contrast, each.traits.field_t, variation.to(each.device))
+    return table if contrast in MAPS else table * own.to(each.device).exp()
+
+
+def _is_blood(table: Tensor) -> Tensor:
+    blood = torch.zeros_like(table)
+    blood[:, list(BLOOD)] = 1
+    return blood
+
+
 def _scan(
     plain: Tensor,
+    moving: Tensor,
     each: Heart,
     planes: Planes,
     behind_mm: Tensor,
-    signed: bool,
+    contrast: str,
     scanner: Scanner,
     generator: torch.Generator,
 ) -> Tensor:
-    """Signals of shape (m, size, size) with texture and coils, through k-space."""
+    """Signals of shape (m, size, size), and the part of each pixel that is blood, with all that changes them."""
     count, size = plain.shape[:2]
-    roughness = draw(scanner.texture, count, generator, plain.device)
-    images = plain * (1 + roughness * texture_field(count, size, generator, plain.device))
+    device = plain.device
+    roughness = draw(scanner.texture, count, generator, device)
+    images = plain * (1 + roughness * texture_field(count, size, generator, device))
+    mottle = draw(scanner.mottle, count, generator, device)
+    images = images * (1 + mottle * moving * texture_field(count, size, generator, device, (8, 24)))
+    if contrast in BALANCED:
+        images = images * banding(scanner, count, size, generator, device)
     half = each.traits.chest_mm[:, 1, None, None]
-    strength = draw(scanner.coil, count, generator, plain.device)
+    strength = draw(scanner.coil, count, generator, device)
     images = images * coil_gain(behind_mm + half, half - behind_mm, strength)
-    return acquire(images, scanner, planes.affine[:, :3, 1].norm(dim=1), signed, generator)
+    return acquire(images, scanner, planes.affine[:, :3, 1].norm(dim=1), contrast in SIGNED, generator)
 
 
-def _look_up(each: Heart, points: Tensor, phase: Phase) -> Tensor:
+def _look_up(each: Heart, planes: Planes, points: Tensor, phase: Phase) -> Tensor:
     """Tissue at sample points (m, through, s, s, 3): (m, through, s, s).
 
     What surrounds the heart has no fine structure along the slice and is looked up once, in its middle. On a CPU it is
-    done layer by layer, which then stays in the cache: twice as fast.
+    done picture by picture, layer by layer, and the heart only where it can be, which then stays in the cache.
     """
     count, through = points.shape[:2]
     steps = torch.arange(count, device=points.device).split(1 if points.device.type == "cpu" else count)
     tissue = torch.empty(points.shape[:4], dtype=torch.uint8, device=points.device)
+    boxes = _heart_boxes(each, planes, points.shape[2])
     for step in steps:
         heart, moment = each.select(step), phase.select(step)
         body = heart.body(points[step, through // 2].flatten(1, 2))
+        tissue[step] = body.view(len(step), 1, *points.shape[2:4])
+        low, high = boxes[step].amin(0), boxes[step].amax(0)
+        rows, columns = (slice(int(low[k, 0]), int(high[k, 1])) for k in (0, 1))
+        place, found = points[step, :, rows, columns], tissue[step, :, rows, columns]
         for layer in range(through):
-            found = heart.tissue(points[step, layer].flatten(1, 2), moment, body.clone())
-            tissue[step, layer] = found.view(len(step), *points.shape[2:4])
+            under = found[:, layer].flatten(1, 2).clone()
+            found[:, layer] = heart.tissue(place[:, layer].flatten(1, 2), moment, under).unflatten(1, found.shape[2:])
+        tissue[step, :, rows, columns] = found
     return tissue
+
+
+def _heart_boxes(each: Heart, planes: Planes, size: int) -> Tensor:
+    """First and last + 1 sample along rows and columns that the heart can reach: (m, 2, 2), int64 on the CPU."""
+    middle, half = each.bounds()
+    place = planes.to_pixels(middle[:, None])[:, 0, :2]  # (m, 2): row, column
+    spacing = planes.affine[:, :3, [1, 0]].norm(dim=1)
+    along = planes.affine[:, :3, [1, 0]] / spacing[:, None]  # (m, 3, 2)
+    reach = ((each.traits.rotation.transpose(1, 2) @ along) * half[:, :, None]).norm(dim=1) / spacing
+    fine = size / planes.size
+    edges = torch.stack([(place - reach).floor(), (place + reach).ceil() + 1], dim=2) * fine
+    return edges.long().clamp(0, size).cpu()
 
 
 def _average(table: Tensor, tissue: Tensor, in_plane: int) -> Tensor:
@@ -169,10 +220,13 @@ def _average(table: Tensor, tissue: Tensor, in_plane: int) -> Tensor:
 
 
 def _masks(tissue: Tensor, in_plane: int, show_scar: bool) -> Tensor:
-    """The label that fills most of each pixel."""
+    """The label that fills most of each pixel; of three different ones, the middle layer's."""
     labels = label_of_tissue(show_scar, tissue.device)[tissue.int()]  # (m, through, s, s)
     if labels.shape[1] == 1 and in_plane == 1:
         return labels[:, 0]
+    if labels.shape[1] == 3 and in_plane == 1:
+        first, middle, last = labels.unbind(1)
+        return torch.where(first == last, first, middle)
     best = shares = None
     for label in range(LABEL_COUNT):
         share = (labels == label).sum(1).float()

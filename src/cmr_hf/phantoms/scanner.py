@@ -22,22 +22,31 @@ class Scanner:
         texture: relative irregularity within tissues.
         breathing_mm: drift between k-space lines, which ghosts.
         breathing_share: share of pictures that are moved.
+        contrast: standard deviation of the log of each tissue's signal; every patient and every sequence differs.
+        mottle: relative unevenness of blood that moves.
+        banding_share: share of bSSFP pictures with dark bands where the field is off resonance.
+        fold_share: share of pictures whose field of view is too small along the rows, so that what lies outside folds
+            in from the other side.
         map_noise_ms: standard deviation of a T1 map in heart muscle; a T2 map has a twentieth of it.
     """
 
-    noise: Range = (0.01, 0.05)
-    matrix: Range = (0.5, 0.85)
-    coil: Range = (0.4, 1.3)
+    noise: Range = (0.01, 0.06)
+    matrix: Range = (0.42, 0.68)
+    coil: Range = (0.15, 0.9)
     texture: Range = (0.02, 0.08)
     breathing_mm: Range = (0.5, 2.5)
     breathing_share: float = 0.2
+    contrast: Range = (0.05, 0.3)
+    mottle: Range = (0.02, 0.12)
+    banding_share: float = 0.1
+    fold_share: float = 0.08
     map_noise_ms: Range = (15.0, 50.0)
 
     @classmethod
     def ideal(cls) -> Scanner:
         """Nothing is added: pictures are their tissues' signals."""
         zero = (0.0, 0.0)
-        return cls(zero, (1.0, 1.0), zero, zero, zero, 0.0, zero)
+        return cls(zero, (1.0, 1.0), zero, zero, zero, 0.0, zero, zero, 0.0, 0.0, zero)
 
 
 def draw(bounds: Range, count: int, generator: torch.Generator, device: torch.device) -> Tensor:
@@ -58,14 +67,50 @@ def coil_gain(depth_mm: Tensor, behind_mm: Tensor, strength: Tensor) -> Tensor:
     return (gain / 0.4 + 0.15).pow(strength)
 
 
-def texture_field(count: int, size: int, generator: torch.Generator, device: torch.device) -> Tensor:
-    """Smooth irregularity of mean 0 and SD about 1, shape `(count, size, size)`; structures of 4 to 16 pixels."""
+def texture_field(
+    count: int, size: int, generator: torch.Generator, device: torch.device, coarse: tuple[int, ...] = (4, 16)
+) -> Tensor:
+    """Smooth irregularity of mean 0 and SD about 1, shape `(count, size, size)`; structures of `coarse` pixels."""
     field = torch.zeros(count, 1, size, size, device=device)
-    for coarse in (4, 16):
-        side = max(2, size // coarse)
+    for step in coarse:
+        side = max(2, size // step)
         seeds = torch.randn(count, 1, side, side, generator=generator).to(device)
         field = field + functional.interpolate(seeds, size=(size, size), mode="bilinear", align_corners=False)
     return field[:, 0]
+
+
+def banding(scanner: Scanner, count: int, size: int, generator: torch.Generator, device: torch.device) -> Tensor:
+    """Factor 0 … 1 on bSSFP signal of shape `(count, size, size)`: 0 where the field is half a cycle off in one
+    repetition; 1 throughout for most pictures."""
+    chosen = draw((0, 1), count, generator, device) < scanner.banding_share
+    angle, bend, start = (draw(bounds, count, generator, device) for bounds in ((0, 6.28), (-1.5, 1.5), (-0.6, 0.6)))
+    side = torch.linspace(-1, 1, size, device=device)
+    along = angle.cos() * side[None, :, None] + angle.sin() * side[None, None, :]
+    across = angle.cos() * side[None, None, :] - angle.sin() * side[None, :, None]
+    cycles = start + 0.9 * along + bend * along * across
+    return torch.where(chosen, 1 - (-(torch.sin(torch.pi * (cycles - 0.5)) / 0.22).square()).exp(), 1.0)
+
+
+def fold(image: Tensor, scanner: Scanner, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Pictures of shape `(b, h, w)` whose outer rows fold in; those rows are empty then, as many scanners show them.
+
+    Returns:
+        pictures, and how many rows are empty at the top and at the bottom, shape `(b,)`, int64.
+    """
+    count, height = image.shape[:2]
+    chosen = torch.rand(count, generator=generator) < scanner.fold_share
+    share = 0.05 + 0.08 * torch.rand(count, generator=generator)
+    rows = (share * height * chosen).long()
+    if not chosen.any():
+        return image, rows
+    image = image.clone()
+    for index in torch.nonzero(rows).flatten().tolist():
+        k = int(rows[index])
+        top, bottom = image[index, :k].clone(), image[index, height - k :].clone()
+        image[index, height - 2 * k : height - k] += top
+        image[index, k : 2 * k] += bottom
+        image[index, :k] = image[index, height - k :] = 0
+    return image, rows
 
 
 def kspace_filter(size: int, rows: Tensor, columns: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ CONTRASTS = {
     "gradient_echo": "other",
 }
 MAPS = ("t1_native", "t1_post", "t2_map")
+BALANCED = ("cine", "molli", "t2_prepared")
 SIGNED = ("lge_psir",)
 POST_CONTRAST = ("lge", "lge_psir", "t1_post")
 SHOWS_SCAR = ("lge", "lge_psir")
@@ -72,8 +73,9 @@ def signal_table(contrast: str, field_t: Tensor, variation: Tensor) -> Tensor:
     Args:
         contrast (`str`): of `CONTRASTS`.
         field_t (`torch.Tensor` of shape `(batch,)`): 1.5 or 3.
-        variation (`torch.Tensor` of shape `(batch, 3)`, 0 … 1): how much inflow there is, how far the inversion time
-            misses the null (half is exact), and the choice of flip angle and preparation.
+        variation (`torch.Tensor` of shape `(batch, 4)`, 0 … 1): how much inflow there is, how far the inversion time
+            misses the null (half is exact), the choice of flip angle and preparation, and how much of the signal of
+            late enhancement is there whatever the inversion did (0 none).
 
     Raises:
         ValueError: for a contrast that is not known.
@@ -82,7 +84,7 @@ def signal_table(contrast: str, field_t: Tensor, variation: Tensor) -> Tensor:
         raise ValueError(f"`contrast` needs one of {tuple(CONTRASTS)}, got {contrast!r}: name the one to render")
     post = torch.full_like(field_t, contrast in POST_CONTRAST, dtype=torch.bool)
     t1, t2, density = properties(field_t, post)
-    inflow, miss, choice = (variation[:, k : k + 1] for k in range(3))
+    inflow, miss, choice, rest = (variation[:, k : k + 1] for k in range(4))
     high = (field_t > 2)[:, None]
     blood = torch.zeros(len(Tissue), device=t1.device)
     blood[list(BLOOD)] = 1
@@ -94,12 +96,14 @@ def signal_table(contrast: str, field_t: Tensor, variation: Tensor) -> Tensor:
         flip = torch.where(high, 35 + 10 * choice, 50 + 20 * choice)
         # macromolecules take a third of muscle's and liver's signal (Bieri and Scheffler, Magn Reson Med 2006;56:1067)
         transfer = torch.ones_like(blood)
-        transfer[list(SOLID)] = 0.7
+        transfer[list(SOLID)] = 0.95
+        # at this repetition time fat is in antiphase: where it shares a pixel with water, a black line is drawn
+        transfer[[Tissue.FAT, Tissue.MARROW]] = -1.0
         # blood that has not seen the pulses comes in with up to its whole magnetisation; a half more seems usual
         return bssfp(t1, t2, density, flip) * (1 + blood * (0.2 + 0.6 * inflow)) * transfer
     if contrast in ("lge", "lge_psir"):
         null = nulling_time(t1[:, Tissue.MYOCARDIUM : Tissue.MYOCARDIUM + 1])
-        signed = inversion_recovery(t1, density, null * (0.95 + 0.1 * miss))
+        signed = inversion_recovery(t1, density, null * (0.9 + 0.2 * miss)) + 0.9 * rest * density
         return signed if contrast == "lge_psir" else signed.abs()
     if contrast == "molli":
         steady = (4.0 * bssfp(t1, t2, density, 35.0)).minimum(0.9 * density)

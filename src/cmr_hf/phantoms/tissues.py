@@ -32,6 +32,7 @@ class Tissue(IntEnum):
     NO_REFLOW = 18
     THIN_WALL = 19  # of the RV and the atria: muscle that nobody draws
     RV_TRABECULA = 20
+    GUT = 21  # bowel and the stomach's wall
 
 
 BLOOD = (Tissue.VESSEL, Tissue.LV_BLOOD, Tissue.RV_BLOOD, Tissue.LA_BLOOD, Tissue.RA_BLOOD)
@@ -39,6 +40,7 @@ SOLID = (Tissue.MUSCLE, Tissue.LIVER, Tissue.SPLEEN, Tissue.PAPILLARY, Tissue.MY
     Tissue.NO_REFLOW,
     Tissue.THIN_WALL,
     Tissue.RV_TRABECULA,
+    Tissue.GUT,
 )
 _LABEL_OF = {
     Tissue.LV_BLOOD: 1,
@@ -61,7 +63,7 @@ _LABEL_OF = {
 # those of usual ECV (blood 0.58, myocardium 0.26, infarct 0.5) at that dose, rounded.
 _PROPERTIES: dict[Tissue, tuple[float, ...]] = {
     Tissue.AIR: (1000, 1000, 50, 50, 1000, 1000, 0.0),
-    Tissue.LUNG: (1200, 1350, 35, 30, 700, 750, 0.10),
+    Tissue.LUNG: (1200, 1350, 35, 30, 500, 560, 0.20),
     Tissue.FAT: (300, 382, 70, 68, 295, 375, 0.75),
     Tissue.MUSCLE: (950, 1100, 40, 33, 560, 620, 0.75),
     Tissue.MARROW: (549, 586, 49, 49, 420, 450, 0.55),
@@ -69,8 +71,11 @@ _PROPERTIES: dict[Tissue, tuple[float, ...]] = {
     Tissue.LIVER: (586, 809, 46, 34, 370, 430, 0.75),
     Tissue.SPLEEN: (1057, 1328, 79, 61, 400, 450, 0.85),
     Tissue.STOMACH: (900, 1100, 60, 50, 880, 1080, 0.60),
+    Tissue.GUT: (800, 950, 55, 48, 520, 580, 0.80),
     Tissue.FLUID: (3500, 3800, 900, 700, 1500, 1600, 1.0),
     **dict.fromkeys(BLOOD, (1550, 1850, 240, 160, 320, 360, 0.95)),
+    # venous: less oxygen shortens T2 (Wright et al., J Magn Reson Imaging 1991;1:275)
+    **dict.fromkeys((Tissue.RV_BLOOD, Tissue.RA_BLOOD), (1550, 1850, 140, 80, 320, 360, 0.95)),
     Tissue.PAPILLARY: (1000, 1180, 50, 45, 480, 530, 0.80),
     Tissue.MYOCARDIUM: (1000, 1180, 50, 45, 480, 530, 0.80),
     Tissue.SCAR: (1230, 1400, 62, 56, 290, 330, 0.85),

@@ -1,0 +1,100 @@
+"""From arguments to the things a run needs: network, optimiser, streams."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from ..hub.configuration_cmr import CMRViTConfig
+from ..hub.encoding_cmr import CMRViTModel
+from .arguments import PretrainArguments
+from .head import DINOHead, DINONetwork
+from .release import load_backbone, load_head
+from .sources import MemoryStream, Mixture, Stream, apportion
+from .teacher import parameter_groups
+
+
+def build_student(args: PretrainArguments, out_dim: int) -> DINONetwork:
+    """Backbone (new, or of `init_from`) and head (new, or of a full release with as many outputs)."""
+    if args.init_from:
+        backbone = load_backbone(args.init_from, **args.backbone)
+    else:
+        backbone = CMRViTModel(CMRViTConfig(**args.backbone))
+    backbone.set_attn_implementation(args.attention or ("sdpa" if torch.cuda.is_available() else "eager"))
+    if args.gradient_checkpointing:
+        backbone.activation_checkpointing_enable({"use_reentrant": False})
+    if args.lora:
+        add_lora(backbone, args.lora)
+    head = DINOHead(backbone.config.hidden_size, out_dim, **args.head)
+    if args.init_from:
+        load_head(args.init_from, head)
+    return DINONetwork(backbone, head).train()
+
+
+def add_lora(backbone: CMRViTModel, settings: dict) -> None:
+    """Freezes the backbone and adds trainable low-rank matrices to its attention, in place (Hu et al. 2021)."""
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as error:
+        raise ImportError("`lora` needs peft: pip install 'cmr_hf[train]'") from error
+    backbone.requires_grad_(False)
+    inject_adapter_in_model(LoraConfig(**({"target_modules": ["q_proj", "v_proj"], "r": 8} | settings)), backbone)
+
+
+def build_optimizer(student: DINONetwork) -> torch.optim.AdamW:
+    """AdamW; learning rate and weight decay come from the schedules at each step."""
+    return torch.optim.AdamW(parameter_groups(student), lr=0.0, weight_decay=0.0, fused=True)
+
+
+def set_rates(optimizer: torch.optim.Optimizer, learning_rate: float, weight_decay: float) -> None:
+    """Puts the step's values into the optimiser's groups."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
+        group["weight_decay"] = weight_decay if group["decays"] else 0.0
+
+
+def open_streams(args: PretrainArguments, micro_batch: int, rank: int, world_size: int) -> Mixture:
+    """The sources of `args.data`, mixed by weight."""
+    counts = apportion(micro_batch, [float(source.get("weight", 1.0)) for source in args.data])
+    streams: dict[str, Stream] = {}
+    for number, (source, count) in enumerate(zip(args.data, counts, strict=True)):
+        options = {"seed": args.seed + number, "rank": rank, "world_size": world_size}
+        name = source.get("name", f"source-{number}")
+        if "shards" in source:
+            from ..data.shards import ShardStream
+
+            streams[name] = ShardStream(source["shards"], count, **options)
+        elif "phantoms" in source:
+            from ..data.phantom_stream import PhantomStream
+
+            streams[name] = PhantomStream(count, **options, **source["phantoms"])
+        elif "noise" in source:  # pictures of nothing, to try a machine before there is data
+            generator = torch.Generator().manual_seed(0)
+            images = torch.randint(0, 256, (int(source["noise"]), 224, 224), generator=generator, dtype=torch.uint8)
+            streams[name] = MemoryStream(images, count, **options)
+        else:
+            raise ValueError(f"a source of `data` needs `shards` or `phantoms`, got {source}: see training/README.md")
+    return Mixture(streams)
+
+
+def count_images(args: PretrainArguments) -> int:
+    """Data size for scaled defaults: given, or the images in all shards.
+
+    Raises:
+        ValueError: there is no shard to count.
+    """
+    if args.dataset_images:
+        return args.dataset_images
+    total = sum(int(source["noise"]) for source in args.data if "noise" in source)
+    folders = [Path(source["shards"]) for source in args.data if "shards" in source]
+    if folders:
+        from ..data.shards import ShardSet
+
+        total += sum(len(ShardSet(folder)) for folder in folders)
+    if not total:
+        raise ValueError(
+            "`dataset_images` is needed where all data are made on the fly, got None: set it to the number of images "
+            "of the run, max_steps x batch_size"
+        )
+    return total

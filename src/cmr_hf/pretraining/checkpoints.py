@@ -1,0 +1,110 @@
+"""Saving all that a run is, and going on from it exactly."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from .loss import DINOLoss
+from .schedules import Schedules
+from .sources import Mixture
+
+_NAME = "step-{:08d}"
+
+
+def whole_state(module: nn.Module) -> dict[str, torch.Tensor]:
+    """The weights of a module on the CPU, gathered where FSDP has them in shards; every process must call it."""
+    state = {}
+    for name, tensor in module.state_dict().items():
+        tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+        state[name] = tensor.detach().cpu().contiguous()
+    return state
+
+
+def load_whole_state(module: nn.Module, state: dict[str, torch.Tensor]) -> None:
+    """Puts whole weights into a module, in shards where it has them so."""
+    own = module.state_dict()
+    if set(own) != set(state):
+        raise ValueError(
+            f"`state` does not fit: it lacks {sorted(set(own) - set(state))[:4]} and has unknown "
+            f"{sorted(set(state) - set(own))[:4]}: go on with the same model settings"
+        )
+    with torch.no_grad():
+        for name, tensor in own.items():
+            value = state[name].to(tensor.device)
+            if hasattr(tensor, "device_mesh"):
+                value = torch.distributed.tensor.distribute_tensor(value, tensor.device_mesh, tensor.placements)
+            tensor.copy_(value)
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest complete checkpoint in a run's folder."""
+    found = sorted(folder.glob(_NAME.format(0)[:5] + "[0-9]*"))
+    return next((path for path in reversed(found) if (path / "run.json").is_file()), None)
+
+
+def save_checkpoint(
+    accelerator: Accelerator,
+    folder: Path,
+    step: int,
+    teacher: nn.Module,
+    loss: DINOLoss,
+    streams: Mixture,
+    schedules: Schedules,
+    keep: int = 2,
+) -> Path:
+    """Writes `folder/step-N`: student, optimiser and random state by Accelerate, the rest as safetensors and JSON.
+
+    It is written under another name and renamed when complete, so that a crash leaves no half checkpoint.
+
+    Args:
+        step (`int`): the next one to do.
+        keep (`int`): how many of the newest to leave.
+    """
+    target = folder / _NAME.format(step)
+    if (target / "run.json").is_file():
+        return target
+    draft = folder / f"draft-{target.name}"
+    if accelerator.is_main_process:
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+    accelerator.wait_for_everyone()
+    accelerator.save_state(str(draft))
+    weights = whole_state(teacher)
+    if accelerator.is_main_process:
+        save_file(weights, draft / "teacher.safetensors")
+        save_file({"centre": loss.centre.cpu()}, draft / "centre.safetensors")
+        record = {"step": step, "schedules": schedules.to_dict(), "streams": streams.state_dict()}
+        (draft / "run.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        os.replace(draft, target)
+        for old in sorted(folder.glob("step-[0-9]*"))[:-keep]:
+            shutil.rmtree(old)
+    accelerator.wait_for_everyone()
+    return target
+
+
+def read_record(checkpoint: Path) -> dict[str, Any]:
+    """Step, schedules and data position of a checkpoint."""
+    return json.loads((checkpoint / "run.json").read_text(encoding="utf-8"))
+
+
+def load_checkpoint(
+    accelerator: Accelerator, checkpoint: Path, teacher: nn.Module, loss: DINOLoss, streams: Mixture
+) -> int:
+    """Puts everything back as it was; any number of processes. Gives the step to do next."""
+    accelerator.load_state(str(checkpoint))
+    load_whole_state(teacher, load_file(checkpoint / "teacher.safetensors"))
+    loss.centre.copy_(load_file(checkpoint / "centre.safetensors")["centre"])
+    record = read_record(checkpoint)
+    streams.load_state_dict(record["streams"])
+    return int(record["step"])
