@@ -20,7 +20,8 @@ import yaml
 from safetensors.torch import load_file
 
 from cmr_hf.clinical.figures import overlay_figure
-from cmr_hf.data.acdc import read_acdc
+from cmr_hf.data.readers import read
+from cmr_hf.data.schema import only_labels
 from cmr_hf.data.splits import SIDES, load_split
 from cmr_hf.data.sunnybrook_slices import read_sunnybrook_slices
 from cmr_hf.finetuning.controls import PlainUNet
@@ -73,6 +74,8 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--config", type=Path, required=True, help="the YAML it was trained with")
     parser.add_argument("--side", choices=SIDES, default="validation")
+    parser.add_argument("--dataset", help="another one than it was trained for, of `cmr_hf.data.load`")
+    parser.add_argument("--root", type=Path, help="the folder of that one")
     parser.add_argument("--sunnybrook", type=Path, help="folder with Sunnybrook's images, i_labels and o_labels")
     parser.add_argument("--out", type=Path, required=True, help="JSON with the numbers")
     parser.add_argument("--overlays", type=Path, help="folder for one picture per stack")
@@ -81,9 +84,12 @@ def main() -> None:
     model, processor = load_model(options.model, recipe), CMRImageProcessor()
     labels = {int(index): name for index, name in recipe["labels"].items() if int(index) != 0}
 
-    patients = load_split(recipe["splits"], recipe["dataset"])[options.side]
+    dataset, root = options.dataset or recipe["dataset"], options.root or recipe["data_root"]
+    patients = load_split(recipe["splits"], dataset)[options.side]
     cases = []
-    for stack in read_acdc(recipe["data_root"], patients):
+    for stack in read(dataset, root, patients):
+        stack = only_labels(stack, [0, *labels])
+        labels = {label: name for label, name in labels.items() if label in stack.drawn}  # what nobody drew
         found = segment_stack(model, processor, stack.images, stack.spacing_mm)
         cases.append((found, stack.masks))
         if options.overlays:
@@ -91,7 +97,7 @@ def main() -> None:
             name = f"{stack.patient}_{stack.phase}"
             overlay_figure(stack.images, found, stack.spacing_mm, options.overlays / f"{name}.png", title=name)
     results = {
-        "dataset": recipe["dataset"],
+        "dataset": dataset,
         "side": options.side,
         "patients": len(patients),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),

@@ -11,15 +11,18 @@ last checkpoint. The best model on the validation patients is saved, with its pr
 
 import argparse
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 import yaml
+from tqdm import tqdm
 from transformers import HfArgumentParser, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
-from cmr_hf.data.acdc import read_acdc
+from cmr_hf.data.readers import READERS, patients_of, read
+from cmr_hf.data.schema import LabelledStack, only_labels
 from cmr_hf.data.splits import load_split
 from cmr_hf.finetuning.augmentation import Augmentation
 from cmr_hf.finetuning.controls import PlainUNet
@@ -32,9 +35,13 @@ from cmr_hf.hub.modeling_cmr import CMRForSemanticSegmentation
 
 @dataclass
 class RecipeArguments:
-    data_root: str = field(metadata={"help": "folder with ACDC's patientNNN folders"})
+    data_root: str = field(metadata={"help": "folder of `dataset`"})
     splits: str = field(metadata={"help": "JSON with the patients of each side"})
-    dataset: str = field(default="acdc", metadata={"help": "key of the data set in `splits`"})
+    dataset: str = field(default="acdc", metadata={"help": "data set of `cmr_hf.data.load` to choose the model on"})
+    train_on: list[dict] = field(
+        default_factory=list,
+        metadata={"help": "data sets to learn from, `name` and options of their readers; by default `dataset` alone"},
+    )
     arm: str = field(default="vit", metadata={"help": "vit, or unet: the plain U-Net that the ViT must beat"})
     model: dict = field(default_factory=dict, metadata={"help": "fields of CMRConfig"})
     init_from: str | None = field(default=None, metadata={"help": "folder of a ViT model of this shape to go on from"})
@@ -63,21 +70,39 @@ def parse() -> tuple[RecipeArguments, TrainingArguments, dict]:
     return recipe, training, values
 
 
+def train_stacks(recipe: RecipeArguments, patients: list[str]) -> Iterator[LabelledStack]:
+    """Stacks of each data set in turn, those of `recipe.dataset` by the train side of the split."""
+    for entry in recipe.train_on or [{"name": recipe.dataset}]:
+        options = {key: value for key, value in entry.items() if key not in ("name", "root")}
+        if entry["name"] == recipe.dataset:
+            yield from read(recipe.dataset, recipe.data_root, patients, **options)
+        elif READERS[entry["name"]].stamp:  # made, not read: every one of them is for training
+            made = patients_of(entry["name"], "", **options)
+            yield from tqdm(read(entry["name"], "", made, **options), entry["name"], unit=" stacks")
+        else:
+            train = load_split(recipe.splits, entry["name"])["train"]
+            yield from read(entry["name"], entry["root"], train, **options)
+
+
 def main() -> None:
     recipe, training, values = parse()
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     set_seed(training.seed)
 
+    id2label = {int(index): name for index, name in recipe.labels.items()}
     sides = load_split(recipe.splits, recipe.dataset)
-    train_set = SegmentationSlices(read_acdc(recipe.data_root, sides["train"]), recipe.end_slice_repeats)
-    validation = list(read_acdc(recipe.data_root, sides["validation"]))
+    stacks = [only_labels(stack, id2label) for stack in train_stacks(recipe, sides["train"])]
+    train_set = SegmentationSlices(stacks, recipe.end_slice_repeats)
+    validation = [
+        only_labels(stack, id2label) for stack in read(recipe.dataset, recipe.data_root, sides["validation"])
+    ]
+    patients = sorted({f"{stack.source} {stack.patient}" for stack in stacks})
     print(
-        f"{len(train_set)} slices a pass of {len(sides['train'])} patients to train on, "
+        f"{len(train_set)} slices a pass of {len(patients)} patients to train on, "
         f"{len(validation)} stacks of {len(sides['validation'])} patients to choose on"
     )
 
-    id2label = {int(index): name for index, name in recipe.labels.items()}
     config = CMRConfig(**recipe.model, id2label=id2label, label2id={name: index for index, name in id2label.items()})
     if recipe.arm == "unet":
         model = PlainUNet(config)
@@ -109,7 +134,7 @@ def main() -> None:
         "steps": trainer.state.global_step,
         "best_checkpoint": trainer.state.best_model_checkpoint,
         "validation": trainer.evaluate(),
-        "train_patients": sides["train"],
+        "train_patients": patients,
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
     }

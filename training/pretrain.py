@@ -11,6 +11,7 @@ from the last checkpoint. `training/README.md` tells of several GPUs and machine
 
 import argparse
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -20,13 +21,15 @@ from accelerate.utils import set_seed
 from tqdm.auto import tqdm
 from transformers import HfArgumentParser
 
-from cmr_hf.pretraining.alarms import CollapseAlarm, StopSignal, check_loss, feature_rank
+from cmr_hf.pretraining.alarms import CollapseAlarm, StopSignal, check_finite, feature_rank
 from cmr_hf.pretraining.arguments import PretrainArguments
+from cmr_hf.pretraining.attention import save_attention_maps
 from cmr_hf.pretraining.building import build_optimizer, build_student, count_images, open_streams, set_rates
 from cmr_hf.pretraining.checkpoints import last_checkpoint, load_checkpoint, read_record, save_checkpoint
 from cmr_hf.pretraining.loss import DINOLoss
+from cmr_hf.pretraining.probing import ProbeSet, ProbeSettings, probe_backbone
 from cmr_hf.pretraining.randomness import step_seed
-from cmr_hf.pretraining.release import save_backbone
+from cmr_hf.pretraining.release import is_release, load_release, save_release
 from cmr_hf.pretraining.run_log import RunLog
 from cmr_hf.pretraining.schedules import Schedules, scaled_out_dim, scaled_schedules
 from cmr_hf.pretraining.speed import Meter, flops_per_image, peak_flops
@@ -52,7 +55,12 @@ def main() -> None:
         torch.set_num_threads(args.threads)
     folder = Path(args.output_dir)
     log_with = None if args.trackers == "none" else args.trackers
-    accelerator = Accelerator(mixed_precision=args.mixed_precision, log_with=log_with, project_dir=folder)
+    accelerator = Accelerator(
+        cpu=not torch.accelerator.is_available(),
+        mixed_precision=args.mixed_precision,
+        log_with=log_with,
+        project_dir=folder,
+    )
     set_seed(args.seed, deterministic=args.deterministic)
     stop = StopSignal()
     micro_batch, micro_steps = args.split_batch(accelerator.num_processes)
@@ -82,12 +90,15 @@ def main() -> None:
     streams = open_streams(args, micro_batch, accelerator.process_index, accelerator.num_processes)
     multi_crop = MultiCrop(views, args.seed)
     start = load_checkpoint(accelerator, checkpoint, teacher, criterion, streams) if checkpoint else 0
+    if not checkpoint and is_release(args.init_from) and not args.lora:
+        load_release(args.init_from, accelerator.unwrap_model(student), teacher, criterion, optimizer)
 
     # ---- what is watched
     widths = [teacher.head.mlp[0].out_features, teacher.head.mlp[-1].out_features]
     flops = flops_per_image(config, views, out_dim, *widths)
     peak, denominator = peak_flops(accelerator.device)
     meter = Meter(flops, peak * accelerator.num_processes, schedules.total_steps * args.batch_size)
+    probe = ProbeSet(ProbeSettings(**args.probe)) if args.probe else None
     log = RunLog(folder, start, accelerator.is_main_process)
     alarm = CollapseAlarm(criterion.highest_entropy)
     if log_with:
@@ -106,6 +117,8 @@ def main() -> None:
         unit="step",
         dynamic_ncols=True,
     )
+    done, values, stopped = start, {}, False
+
     for step in range(start, schedules.total_steps):
         now = schedules.at(step)
         torch.manual_seed(step_seed(args.seed, step, accelerator.process_index))  # of stochastic depth
@@ -119,11 +132,12 @@ def main() -> None:
             with nullcontext() if last else accelerator.no_sync(student):
                 outputs, _ = student(crops)
                 loss, watched = criterion(outputs, targets, micro_batch, now["teacher_temperature"])
-                check_loss(loss, batch, step, folder, accelerator.process_index)
+                check_finite("loss", loss, batch, step, folder)
                 accelerator.backward(loss / micro_steps)
         if step < schedules.frozen_steps:
             freeze(last_layer)
         norm = clip_each(student.parameters(), args.clip_gradient)
+        check_finite("gradient", norm, batch, step, folder)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         update_teacher(teacher, student, now["teacher_momentum"])
@@ -136,6 +150,10 @@ def main() -> None:
             watched |= {"loss": loss.detach(), "gradient_norm": norm, "feature_rank": feature_rank(features)}
             values = {name: accelerator.reduce(value, "mean").item() for name, value in watched.items()}
             values |= meter.read(done * args.batch_size) | now
+            if probe and (done % probe.settings.every < args.log_every or done == schedules.total_steps):
+                values |= probe_backbone(teacher.backbone, probe)
+                save_attention_maps(teacher.backbone, probe.images, probe.extents, folder / "attention", done)
+                meter.restart()
             accelerator.log(values, step=done)
             bar.set_postfix_str(
                 f"loss {values['loss']:.3f}, entropy {values['teacher_entropy']:.2f}, kl {values['kl']:.3f}, rank "
@@ -154,8 +172,10 @@ def main() -> None:
             accelerator.print(f"stopped by SIGTERM after step {done}: run it again to go on")
             break
     bar.close()
-    if accelerator.is_main_process:
-        save_backbone(folder / "backbone", teacher.backbone)
+    if not stopped:
+        record = {"step": done, "arguments": asdict(args), "schedules": schedules.to_dict(), "measured": values}
+        plain = accelerator.unwrap_model(student)
+        save_release(accelerator, folder / "release", plain, teacher, criterion, optimizer, record)
     accelerator.end_training()
 
 

@@ -1,6 +1,8 @@
 """training/pretrain.py as a user runs it: alone, on two processes, killed, resumed, stopped by the machine."""
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import time
@@ -9,8 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import ViTConfig, ViTModel
 
-from tests.pretraining.pretrain_factory import command, environment, log_of, recipe, run, run_here
+from cmr_hf import CMRViTModel
+from cmr_hf.pretraining.alarms import NonFiniteLossError
+from cmr_hf.pretraining.loss import DINOLoss
+from cmr_hf.pretraining.run_log import RunLog
+from tests.pretraining.pretrain_factory import BACKBONE, command, environment, log_of, recipe, run, run_here
 
 
 def weights(run_folder: Path, step: int) -> dict[str, torch.Tensor]:
@@ -30,21 +37,21 @@ def whole_run(tmp_path_factory) -> Path:
     return folder / "run"
 
 
-def killed_after(file: Path, checkpoint: Path, how: int) -> int:
-    """Runs until the checkpoint is there, then sends the signal; gives the return code."""
+def killed_after(file: Path, checkpoint: Path) -> int:
+    """Runs until the checkpoint is there, then kills it; gives the return code."""
     process = subprocess.Popen(
         command(file), env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     end = time.monotonic() + 120
     while not checkpoint.is_dir() and process.poll() is None and time.monotonic() < end:
         time.sleep(0.01)
-    process.send_signal(how)
+    process.kill()
     return process.wait(timeout=60)
 
 
 def test_when_it_is_killed_and_run_again_then_student_and_teacher_are_bit_identical(whole_run, tmp_path, monkeypatch):
     file = recipe(tmp_path)
-    assert killed_after(file, tmp_path / "run" / "step-00000002", signal.SIGKILL) == -signal.SIGKILL
+    assert killed_after(file, tmp_path / "run" / "step-00000002") == -signal.SIGKILL
     assert not (tmp_path / "run" / "backbone").exists()
     run_here(monkeypatch, file)
     ours, theirs = weights(tmp_path / "run", 6), weights(whole_run, 6)
@@ -70,3 +77,109 @@ def test_when_two_processes_take_four_each_then_it_is_one_process_that_takes_eig
     for name in theirs:  # the bias of keys changes nothing: its gradient is rounding error, which Adam makes large
         if not name.endswith("k_proj.bias"):
             torch.testing.assert_close(ours[name], theirs[name], atol=2e-5, rtol=1e-4, msg=name)
+
+
+def test_when_the_machine_is_taken_away_then_it_saves_leaves_and_can_go_on(whole_run, tmp_path, monkeypatch):
+    usual = RunLog.write
+
+    def terminated(self, step, values):
+        usual(self, step, values)
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    file = recipe(tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunLog, "write", terminated)
+        run_here(patch, file)
+    assert sorted(path.name for path in (tmp_path / "run").glob("step-*"))[-1] == "step-00000003"
+    assert not (tmp_path / "run" / "release").exists()
+    run_here(monkeypatch, file)
+    ours, theirs = weights(tmp_path / "run", 6), weights(whole_run, 6)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_when_the_world_changes_on_resume_then_the_schedules_are_those_saved(whole_run, tmp_path, monkeypatch):
+    shutil.copytree(whole_run, tmp_path / "run")
+    for step in (4, 6):
+        shutil.rmtree(tmp_path / "run" / f"step-{step:08d}")
+    file = recipe(tmp_path, max_steps=99, batch_size=4, schedules={"base_learning_rate": 9.0})  # would be other ones
+    run_here(monkeypatch, file)
+    for line, other in zip(log_of(whole_run), log_of(tmp_path / "run"), strict=True):
+        for name in ("learning_rate", "weight_decay", "teacher_momentum", "teacher_temperature"):
+            assert other[name] == line[name]
+
+
+def test_when_the_loss_is_not_a_number_then_it_stops_and_keeps_the_batch(tmp_path, monkeypatch):
+    usual = DINOLoss.forward
+
+    def broken(self, *args):
+        loss, watched = usual(self, *args)
+        broken.calls += 1
+        return (loss * float("nan") if broken.calls == 3 else loss), watched
+
+    broken.calls = 0
+    monkeypatch.setattr(DINOLoss, "forward", broken)
+    with pytest.raises(NonFiniteLossError, match="the loss is nan at step 2 .* lower learning_rate"):
+        run_here(monkeypatch, recipe(tmp_path))
+    batch = load_file(tmp_path / "run" / "nan-step-2-rank-0.safetensors")
+    assert batch["image"].shape == (8, 224, 224)
+    assert json.loads((tmp_path / "run" / "nan-step-2-rank-0.json").read_text())["step"] == 2
+    assert sorted(path.name for path in (tmp_path / "run").glob("step-*")) == ["step-00000002"]
+
+
+def test_when_batches_come_in_pieces_then_the_steps_are_the_same(whole_run, tmp_path, monkeypatch):
+    run_here(monkeypatch, recipe(tmp_path, micro_batch=4, max_steps=2, save_every=1))
+    run_here(monkeypatch, recipe(tmp_path / "whole", max_steps=2, save_every=1))
+    ours, theirs = weights(tmp_path / "run", 2), weights(tmp_path / "whole" / "run", 2)
+    for name in theirs:
+        if not name.endswith("k_proj.bias"):
+            torch.testing.assert_close(ours[name], theirs[name], atol=2e-5, rtol=1e-4, msg=name)
+
+
+def test_the_backbone_opens_as_a_model_and_is_the_teacher_s(whole_run):
+    model = CMRViTModel.from_pretrained(whole_run / "release" / "backbone")
+    teacher = load_file(whole_run / "step-00000006" / "teacher.safetensors")
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, teacher[f"backbone.{name}"])
+    assert model.config.drop_path_rate == 0.0
+
+
+def test_when_a_release_is_continued_then_student_teacher_centre_and_moments_are_its(whole_run, tmp_path, monkeypatch):
+    file = recipe(tmp_path, init_from=str(whole_run / "release"), backbone={}, max_steps=1, save_every=1)
+    text = file.read_text().replace("base_learning_rate: 0.05", "base_learning_rate: 0.0")
+    file.write_text(text)
+    run_here(monkeypatch, file)
+    ours, theirs = weights(tmp_path / "run", 1), weights(whole_run, 6)
+    for name in theirs:
+        if name.startswith("model."):
+            assert torch.equal(ours[name], theirs[name]), name
+    moments = load_file(tmp_path / "run" / "release" / "optimizer.safetensors")
+    before = load_file(whole_run / "release" / "optimizer.safetensors")
+    assert moments.keys() == before.keys()
+    steps = {name for name in moments if name.startswith("step.") and ".last_layer." not in name}
+    assert all(moments[name] == before[name] + 1 for name in steps)
+
+
+def test_when_it_starts_from_a_transformers_vit_then_its_weights_are_taken(tmp_path, monkeypatch):
+    config = ViTConfig(**BACKBONE)
+    theirs = ViTModel(config)
+    theirs.save_pretrained(tmp_path / "dino")
+    file = recipe(tmp_path, init_from=str(tmp_path / "dino"), backbone={"drop_path_rate": 0.1}, max_steps=1)
+    file.write_text(file.read_text().replace("base_learning_rate: 0.05", "base_learning_rate: 0.0"))
+    run_here(monkeypatch, file)
+    ours = CMRViTModel.from_pretrained(tmp_path / "run" / "release" / "backbone").eval()
+    pixels = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        expected = theirs.eval()(pixels).last_hidden_state
+        torch.testing.assert_close(ours(pixels).last_hidden_state, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_when_lora_is_asked_for_then_only_additions_move_and_the_release_is_plain(whole_run, tmp_path, monkeypatch):
+    pytest.importorskip("peft")
+    start = whole_run / "release"
+    run_here(monkeypatch, recipe(tmp_path, init_from=str(start), backbone={}, lora={"r": 2}, max_steps=3))
+    before = load_file(start / "backbone" / "model.safetensors")
+    after = load_file(tmp_path / "run" / "release" / "backbone" / "model.safetensors")
+    assert before.keys() == after.keys()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {name for name in before if name.endswith(("q_proj.weight", "v_proj.weight"))}

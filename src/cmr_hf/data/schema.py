@@ -7,7 +7,7 @@ Label ids are the package's everywhere: a reader translates those of its files.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -92,6 +92,17 @@ class LabelledStack:
         ):
             if value is not None and value not in known:
                 raise ValueError(f"{where}: `{name}` must be one of {known}, got {value!r}")
+
+
+def only_labels(stack: LabelledStack, labels: Iterable[int]) -> LabelledStack:
+    """A stack for a task that knows some of the labels: scar is myocardium where scar is not one of them, every other
+    label that is not, background."""
+    kept = set(labels)
+    if stack.masks is None:
+        raise ValueError(f"{stack.source} {stack.patient}: `masks` is needed to train or measure, got None")
+    table = np.array([label if label in kept or label == UNKNOWN else 0 for label in range(256)], np.uint8)
+    table[6] = 6 if 6 in kept else 2 if 2 in kept else 0
+    return replace(stack, masks=table[stack.masks], drawn=tuple(label for label in stack.drawn if label in kept))
 
 
 def features() -> datasets.Features:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -36,10 +36,11 @@ class Phase:
     length_mm: Tensor  # valve plane to epicardial apex
     squeeze: Tensor  # fraction by which the squared inner radius has shrunk
     rv_reach_mm: Tensor  # greatest thickness of the right ventricle
+    shut: Tensor  # bool: the valves to the atria are closed
 
     def select(self, index: Tensor) -> Phase:
         """The phases of the hearts at the positions of `index`."""
-        return Phase(self.base_mm[index], self.length_mm[index], self.squeeze[index], self.rv_reach_mm[index])
+        return Phase(**{one.name: getattr(self, one.name)[index] for one in fields(self)})
 
 
 @dataclass
@@ -209,7 +210,8 @@ class Heart:
         length = self._length - descent
         volume = one.edv_ml * (1 - one.ef * (1 - left)) * 1000
         squeeze = ((self._still_sum - volume / length) / self._moving_sum).clamp(0, 0.93)
-        phase = Phase(self._length * 0.5 - length, length, squeeze, torch.ones_like(length))
+        shut = time.to(self.device) % 1.0 <= one.es_time
+        phase = Phase(self._length * 0.5 - length, length, squeeze, torch.ones_like(length), shut)
 
         outer = self.wall(phase, *self._grid).outer.sqrt()
         profile = self._rv_profile(*self._grid)
@@ -318,13 +320,13 @@ class Heart:
         self._put(tissue, within & (reach > 0.1) & (beyond < 3.0), Tissue.THIN_WALL)
         rv = within & (beyond < 0)
         self._put(tissue, rv, Tissue.RV_BLOOD)
-        self._put(tissue, rv & (-beyond < 5 * (rough - 0.1)) & (height > 0.1), Tissue.RV_TRABECULA)
+        self._put(tissue, rv & (-beyond < 5 * (rough.clamp(max=1.2) - 0.1)) & (height > 0.1), Tissue.RV_TRABECULA)
         ventricle = within & (radius2 < wall.outer)
         self._put(tissue, ventricle, Tissue.MYOCARDIUM)
         self._scar(tissue, ventricle, wall, radius2)
         cavity = within & (radius2 < wall.inner)
         self._put(tissue, cavity, Tissue.LV_BLOOD)
-        valves = (height > -0.02) & (height < 0) & (beyond < 0)  # leaflets, seen closed at every moment
+        valves = (height > -0.02) & (height < 0) & (beyond < 0) & phase.shut[:, None]
         self._put(tissue, valves & (tissue >= Tissue.LA_BLOOD) & (tissue <= Tissue.RA_BLOOD), Tissue.THIN_WALL)
         self._put(tissue, cavity & self._papillary(x, y, radius, height, wall, phase, rough), Tissue.PAPILLARY)
         return tissue
@@ -338,7 +340,7 @@ class Heart:
         wave = torch.sin(5 * height + 3 * cosine + one.texture[:, 1:2])
         fat = (-0.6 + 1.2 * one.habitus[:, 3:4]) + 1.8 * cosine + 4.5 * groove.clamp(max=1.5) + 1.5 * wave + 0.5 * rough
         fat = 3.0 * (profile > 0.02) + fat.clamp(min=0)
-        shell = (height > -0.1) & (height < 1.05)
+        shell = (height > -0.1) & (height < 1.05) & ((height > 0) | (beyond > -2))  # not over the atria
         self._put(tissue, shell & (beyond < fat + 1.3), Tissue.THIN_WALL)
         self._put(tissue, shell & (beyond < fat), Tissue.FAT)
 
@@ -373,4 +375,4 @@ class Heart:
         depth = wall.inner.clamp(min=0).sqrt() - radius
         patchy = 1 + 0.8 * torch.sin(3.7 * (y - 0.6 * x) / scale + one.texture[:, 6:7])
         coarse = patchy * (1.4 + 0.7 * one.habitus[:, 5:6]) * (0.8 + 3.2 * height.clamp(0, 1))
-        return inside | ((depth < coarse * (rough + 0.2)) & (height > 0.1))
+        return inside | ((depth < coarse * (rough.clamp(max=1.0) + 0.2)) & (height > 0.1))

@@ -126,7 +126,7 @@ def _relaxation(each: Heart, contrast: str, tissue: Tensor, in_plane: int) -> tu
 def _signals(each: Heart, contrast: str, scanner: Scanner, generator: torch.Generator) -> Tensor:
     """Signal of every tissue in every picture, (m, tissues); chambers that are joined have one signal."""
     variation = torch.rand(len(each), 4, generator=generator)
-    variation[:, 3] = (variation[:, 3] - 0.3).clamp(min=0)
+    variation[:, 3] = (variation[:, 3] - 0.5).clamp(min=0)  # half are as they should be
     own = torch.randn(len(each), len(Tissue), generator=generator)
     own = own * draw(scanner.contrast, len(each), generator, own.device)[:, 0]
     if scanner == Scanner.ideal():
@@ -251,6 +251,6 @@ def _map(truth: Tensor, weight: Tensor, contrast: str, scanner: Scanner, generat
         return truth
     top, share = (400.0, 0.05) if contrast == "t2_map" else (3000.0, 1.0)
     noisy = truth + grain * level * share * (0.8 / weight.clamp(min=0.1))
-    noisy = torch.where(weight < 0.15, nonsense * nonsense * top, noisy)
+    noisy = torch.where(weight < 0.25, noisy + nonsense * nonsense * (top - noisy), noisy)
     blur = torch.nn.functional.avg_pool2d(noisy[:, None], 3, stride=1, padding=1, count_include_pad=False)[:, 0]
     return (0.4 * noisy + 0.6 * blur).clamp(min=0)

@@ -27,6 +27,8 @@ class Scanner:
         banding_share: share of bSSFP pictures with dark bands where the field is off resonance.
         fold_share: share of pictures whose field of view is too small along the rows, so that what lies outside folds
             in from the other side.
+        pedestal: what scanners add to phase-sensitive pictures, over their 98th percentile; the rim that is lost to the
+            correction of distortion stays 0, so that air is grey.
         map_noise_ms: standard deviation of a T1 map in heart muscle; a T2 map has a twentieth of it.
     """
 
@@ -40,13 +42,14 @@ class Scanner:
     mottle: Range = (0.02, 0.12)
     banding_share: float = 0.1
     fold_share: float = 0.08
+    pedestal: Range = (0.0, 1.0)
     map_noise_ms: Range = (15.0, 50.0)
 
     @classmethod
     def ideal(cls) -> Scanner:
         """Nothing is added: pictures are their tissues' signals."""
         zero = (0.0, 0.0)
-        return cls(zero, (1.0, 1.0), zero, zero, zero, 0.0, zero, zero, 0.0, 0.0, zero)
+        return cls(zero, (1.0, 1.0), zero, zero, zero, 0.0, zero, zero, 0.0, 0.0, zero, zero)
 
 
 def draw(bounds: Range, count: int, generator: torch.Generator, device: torch.device) -> Tensor:
@@ -152,4 +155,8 @@ def acquire(image: Tensor, scanner: Scanner, spacing_mm: Tensor, signed: bool, g
         * torch.polar(torch.ones_like(shift), -2 * torch.pi * frequency * shift)
     )
     found = torch.fft.ifft2(spectrum)
-    return found.real if signed else found.abs()
+    if not signed:
+        return found.abs()
+    raised = found.real + draw(scanner.pedestal, count, generator, device) * scale
+    raised[:, :2] = raised[:, -2:] = 0
+    return raised

@@ -15,24 +15,31 @@ from torch import Tensor
 logger = logging.getLogger(__name__)
 
 
-class LossIsNotANumber(RuntimeError):
-    """The loss is NaN or infinite; the step and the batch are on disk."""
+class NonFiniteLossError(RuntimeError):
+    """The loss or its gradient is NaN or infinite; the step and the batch are on disk."""
 
 
-def check_loss(loss: Tensor, batch: dict[str, Tensor], step: int, folder: Path, rank: int = 0) -> None:
-    """Stops at a loss that is not finite, and keeps the batch that gave it.
+def check_finite(what: str, value: Tensor, batch: dict[str, Tensor], step: int, folder: Path) -> None:
+    """Stops at a loss or gradient that is not finite, before it reaches the weights, and keeps the batch that gave it.
+
+    Args:
+        what (`str`): its name in the error.
+        value (`torch.Tensor` of shape `()`).
+        batch (dict of `torch.Tensor`): the last that was seen.
 
     Raises:
-        LossIsNotANumber: after `nan-step-N-rank-R.safetensors` (image, extent, index, key) and a JSON were written.
+        NonFiniteLossError: after `nan-step-N-rank-R.safetensors` (image, extent, index, key) and a JSON were written.
     """
-    if torch.isfinite(loss):
+    if torch.isfinite(value):
         return
+    rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"nan-step-{step}-rank-{rank}.safetensors"
     save_file({name: tensor.cpu().contiguous() for name, tensor in batch.items()}, file)
-    file.with_suffix(".json").write_text(json.dumps({"step": step, "rank": rank, "loss": str(loss.item())}))
-    raise LossIsNotANumber(
-        f"the loss is {loss.item()} at step {step} on rank {rank}; the batch is in {file}: look at its images, then "
+    record = {"step": step, "rank": rank, what: str(value.item())}
+    file.with_suffix(".json").write_text(json.dumps(record), encoding="utf-8")
+    raise NonFiniteLossError(
+        f"the {what} is {value.item()} at step {step} on rank {rank}; the batch is in {file}: look at its images, then "
         "go on from the last checkpoint with a lower learning_rate, a longer warm-up, or mixed_precision: 'no'"
     )
 

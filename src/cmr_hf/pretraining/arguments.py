@@ -59,6 +59,9 @@ class PretrainArguments:
                 "see training/configs/pretrain_vits8.yaml"
             )
 
+        if "labels" in self.probe:
+            self.probe["labels"] = tuple(self.probe["labels"])
+
     @property
     def view_settings(self) -> ViewSettings:
         values = {key: tuple(value) if isinstance(value, list) else value for key, value in self.views.items()}

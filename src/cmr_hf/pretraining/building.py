@@ -9,14 +9,14 @@ import torch
 from ..hub.configuration_cmr import CMRViTConfig
 from ..hub.encoding_cmr import CMRViTModel
 from .arguments import PretrainArguments
+from .backbones import load_backbone
 from .head import DINOHead, DINONetwork
-from .release import load_backbone, load_head
 from .sources import MemoryStream, Mixture, Stream, apportion
 from .teacher import parameter_groups
 
 
 def build_student(args: PretrainArguments, out_dim: int) -> DINONetwork:
-    """Backbone (new, or of `init_from`) and head (new, or of a full release with as many outputs)."""
+    """Backbone, new or of `init_from`, and a new head."""
     if args.init_from:
         backbone = load_backbone(args.init_from, **args.backbone)
     else:
@@ -27,8 +27,6 @@ def build_student(args: PretrainArguments, out_dim: int) -> DINONetwork:
     if args.lora:
         add_lora(backbone, args.lora)
     head = DINOHead(backbone.config.hidden_size, out_dim, **args.head)
-    if args.init_from:
-        load_head(args.init_from, head)
     return DINONetwork(backbone, head).train()
 
 

@@ -8,41 +8,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
-from torch import nn
 
+from .backbones import save_backbone
+from .head import DINONetwork
 from .loss import DINOLoss
 from .schedules import Schedules
 from .sources import Mixture
+from .states import backbone_of, load_whole_state, whole_state
 
 _NAME = "step-{:08d}"
-
-
-def whole_state(module: nn.Module) -> dict[str, torch.Tensor]:
-    """The weights of a module on the CPU, gathered where FSDP has them in shards; every process must call it."""
-    state = {}
-    for name, tensor in module.state_dict().items():
-        tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
-        state[name] = tensor.detach().cpu().contiguous()
-    return state
-
-
-def load_whole_state(module: nn.Module, state: dict[str, torch.Tensor]) -> None:
-    """Puts whole weights into a module, in shards where it has them so."""
-    own = module.state_dict()
-    if set(own) != set(state):
-        raise ValueError(
-            f"`state` does not fit: it lacks {sorted(set(own) - set(state))[:4]} and has unknown "
-            f"{sorted(set(state) - set(own))[:4]}: go on with the same model settings"
-        )
-    with torch.no_grad():
-        for name, tensor in own.items():
-            value = state[name].to(tensor.device)
-            if hasattr(tensor, "device_mesh"):
-                value = torch.distributed.tensor.distribute_tensor(value, tensor.device_mesh, tensor.placements)
-            tensor.copy_(value)
 
 
 def last_checkpoint(folder: Path) -> Path | None:
@@ -55,13 +31,14 @@ def save_checkpoint(
     accelerator: Accelerator,
     folder: Path,
     step: int,
-    teacher: nn.Module,
+    teacher: DINONetwork,
     loss: DINOLoss,
     streams: Mixture,
     schedules: Schedules,
     keep: int = 2,
 ) -> Path:
-    """Writes `folder/step-N`: student, optimiser and random state by Accelerate, the rest as safetensors and JSON.
+    """Writes `folder/step-N`: student, optimiser and random state by Accelerate, the rest as safetensors and JSON,
+    and the teacher's backbone as a model folder.
 
     It is written under another name and renamed when complete, so that a crash leaves no half checkpoint.
 
@@ -81,6 +58,7 @@ def save_checkpoint(
     weights = whole_state(teacher)
     if accelerator.is_main_process:
         save_file(weights, draft / "teacher.safetensors")
+        save_backbone(draft / "backbone", teacher.backbone, backbone_of(weights))
         save_file({"centre": loss.centre.cpu()}, draft / "centre.safetensors")
         record = {"step": step, "schedules": schedules.to_dict(), "streams": streams.state_dict()}
         (draft / "run.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
@@ -99,7 +77,7 @@ def read_record(checkpoint: Path) -> dict[str, Any]:
 
 
 def load_checkpoint(
-    accelerator: Accelerator, checkpoint: Path, teacher: nn.Module, loss: DINOLoss, streams: Mixture
+    accelerator: Accelerator, checkpoint: Path, teacher: DINONetwork, loss: DINOLoss, streams: Mixture
 ) -> int:
     """Puts everything back as it was; any number of processes. Gives the step to do next."""
     accelerator.load_state(str(checkpoint))

@@ -69,11 +69,14 @@ class Meter:
     def add(self, images: int) -> None:
         self._images += images
 
+    def restart(self) -> None:
+        """Begins anew, after something that is not training."""
+        self._start, self._images = time.perf_counter(), 0
+
     def read(self, done: int) -> dict[str, float]:
         """Since the last reading; `done` images of the run are behind. `hours_left` supposes the same rate."""
-        now = time.perf_counter()
-        rate = self._images / max(1e-9, now - self._start)
-        self._start, self._images = now, 0
+        rate = self._images / max(1e-9, time.perf_counter() - self._start)
+        self.restart()
         left = (self.total_images - done) / max(1e-9, rate) / 3600
         return {
             "images_per_second": rate,

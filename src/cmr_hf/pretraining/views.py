@@ -69,7 +69,7 @@ class ViewSettings:
         for name in ("global_scale", "local_scale", "gibbs_kept"):
             low, high = getattr(self, name)
             if not 0 < low <= high <= 1:
-                raise ValueError(f"`{name}` needs 0 < low <= high <= 1, got {(low, high)}: DINO crops 0.4 to 1 globally")
+                raise ValueError(f"`{name}` needs 0 < low <= high <= 1, got {(low, high)}: DINO takes 0.4 to 1")
         if self.global_count < 2 or self.local_count < 0:
             raise ValueError(
                 f"`global_count` and `local_count` need at least 2 and 0, got {self.global_count} and "
