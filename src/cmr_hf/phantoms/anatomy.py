@@ -320,7 +320,7 @@ class Heart:
         self._put(tissue, within & (reach > 0.1) & (beyond < 3.0), Tissue.THIN_WALL)
         rv = within & (beyond < 0)
         self._put(tissue, rv, Tissue.RV_BLOOD)
-        self._put(tissue, rv & (-beyond < 5 * (rough.clamp(max=1.2) - 0.1)) & (height > 0.1), Tissue.RV_TRABECULA)
+        self._put(tissue, rv & (-beyond < 5 * (rough.clamp(max=1.2) - 0.4)) & (height > 0.1), Tissue.RV_TRABECULA)
         ventricle = within & (radius2 < wall.outer)
         self._put(tissue, ventricle, Tissue.MYOCARDIUM)
         self._scar(tissue, ventricle, wall, radius2)
@@ -374,5 +374,5 @@ class Heart:
             inside |= near < thick.clamp(min=0).square()
         depth = wall.inner.clamp(min=0).sqrt() - radius
         patchy = 1 + 0.8 * torch.sin(3.7 * (y - 0.6 * x) / scale + one.texture[:, 6:7])
-        coarse = patchy * (1.4 + 0.7 * one.habitus[:, 5:6]) * (0.8 + 3.2 * height.clamp(0, 1))
-        return inside | ((depth < coarse * (rough.clamp(max=1.0) + 0.2)) & (height > 0.1))
+        coarse = patchy * (0.8 + 0.5 * one.habitus[:, 5:6]) * (0.6 + 2.4 * height.clamp(0, 1))
+        return inside | ((depth < coarse * rough.clamp(max=1.2)) & (height > 0.1))

@@ -126,7 +126,7 @@ def _relaxation(each: Heart, contrast: str, tissue: Tensor, in_plane: int) -> tu
 def _signals(each: Heart, contrast: str, scanner: Scanner, generator: torch.Generator) -> Tensor:
     """Signal of every tissue in every picture, (m, tissues); chambers that are joined have one signal."""
     variation = torch.rand(len(each), 4, generator=generator)
-    variation[:, 3] = (variation[:, 3] - 0.5).clamp(min=0)  # half are as they should be
+    variation[:, 3] = (variation[:, 3] - 0.35).clamp(min=0)  # a third are as they should be
     own = torch.randn(len(each), len(Tissue), generator=generator)
     own = own * draw(scanner.contrast, len(each), generator, own.device)[:, 0]
     if scanner == Scanner.ideal():
