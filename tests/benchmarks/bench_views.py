@@ -98,7 +98,9 @@ def main() -> None:
 
     ours = milliseconds(lambda: views(images, extents, keys, step=0), PICTURES)
     theirs = milliseconds(lambda: [pil_views(picture) for picture in pictures[:16]], 16)
-    print(f"torch, by the batch: {ours:.2f} ms an image; PIL: {theirs:.2f} ms; {theirs / ours:.1f} x (CPU time, 1 core)")
+    print(
+        f"torch, by the batch: {ours:.2f} ms an image; PIL: {theirs:.2f} ms; {theirs / ours:.1f} x (CPU time, 1 core)"
+    )
 
 
 if __name__ == "__main__":

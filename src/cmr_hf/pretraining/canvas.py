@@ -8,23 +8,36 @@ from torch import Tensor
 PERCENTILE = 98.0  # of CMRImageProcessor
 
 
-def real_pixels(extents: Tensor, side: int) -> Tensor:
-    """Where a picture is no padding, shape `(batch, side, side)`; it lies in the middle, as the processor puts it."""
+def checked(images: Tensor) -> None:
+    """Refuses what is not a batch of packed pictures."""
+    if images.ndim != 3 or images.shape[1] != images.shape[2] or images.dtype != torch.uint8:
+        raise ValueError(
+            f"`images` must be uint8 of shape (batch, side, side), got {images.dtype} of {tuple(images.shape)}: "
+            "pack them with training/prepare.py"
+        )
+
+
+def real_lines(extents: Tensor, side: int) -> Tensor:
+    """Which rows and columns are no padding, shape `(batch, 2, side)`; a picture lies in the middle of its canvas."""
     extents = extents.clamp(min=2, max=side)
     start = (side - extents) // 2
-    at = torch.arange(side, device=extents.device)[None, None]
-    inside = (at >= start[:, :, None]) & (at < (start + extents)[:, :, None])  # (batch, 2, side)
-    return inside[:, 0, :, None] & inside[:, 1, None, :]
+    at = torch.arange(side, device=extents.device)
+    return (at >= start[:, :, None]) & (at < (start + extents)[:, :, None])
 
 
 def limits(images: Tensor, real: Tensor) -> Tensor:
     """The least real value and the 98th percentile of each picture, shape `(batch, 2)`: counts of the 256 values.
 
     Of every second row and column: a quarter of the work, and at most one grey value off.
+
+    Args:
+        images (`torch.Tensor` of shape `(batch, side, side)`, uint8), real (`torch.Tensor` of shape
+            `(batch, 2, side)`): see `real_lines`.
     """
-    images, real = images[:, ::2, ::2], real[:, ::2, ::2]
-    place = torch.arange(0, 257 * len(images), 257, dtype=torch.int32, device=images.device)[:, None, None]
-    counts = torch.bincount((place + torch.where(real, images.int(), 256)).flatten(), minlength=257 * len(images))
+    real = real[:, :, ::2]
+    values = torch.where(real[:, 0, :, None] & real[:, 1, None, :], images[:, ::2, ::2].int(), 256)
+    values += torch.arange(0, 257 * len(images), 257, dtype=torch.int32, device=images.device)[:, None, None]
+    counts = torch.bincount(values.flatten(), minlength=257 * len(images))
     below = counts.view(-1, 257)[:, :256].cumsum(dim=1)
     rank = (below[:, -1:] - 1) * (PERCENTILE / 100)
     return torch.cat(((below <= 0).sum(1, keepdim=True), (below <= rank).sum(1, keepdim=True)), dim=1).float()
@@ -39,17 +52,14 @@ def as_canvas(images: Tensor, extents: Tensor) -> Tensor:
     Returns:
         `torch.Tensor` of shape `(batch, 1, side, side)`, float32.
     """
-    if images.ndim != 3 or images.shape[1] != images.shape[2] or images.dtype != torch.uint8:
-        raise ValueError(
-            f"`images` must be uint8 of shape (batch, side, side), got {images.dtype} of {tuple(images.shape)}: "
-            "pack them with training/prepare.py"
-        )
-    real = real_pixels(extents, images.shape[-1])
+    real = real_lines(extents, images.shape[-1])
     low, high = limits(images, real)[:, :, None, None].unbind(dim=1)
-    scale = 255 / (high - low).clamp(min=1)
-    return ((images - low).mul_(scale).clamp_(0, 255).add_(1) * real)[:, None]
+    canvas = images.float().sub_(low).mul_(255 / (high - low).clamp(min=1)).clamp_(0, 255).add_(1)
+    real = real.float()
+    return canvas.mul_(real[:, 0, :, None]).mul_(real[:, 1, None, :])[:, None]
 
 
 def to_pixel_values(images: Tensor, extents: Tensor) -> Tensor:
     """What `CMRImageProcessor` gives, but for the 8 bits: shape `(batch, 1, side, side)`, −1 … 1, padding −1."""
+    checked(images)
     return as_canvas(images, extents).sub_(1).mul_(2 / 255).sub_(1).clamp_(min=-1)

@@ -21,14 +21,17 @@ def coil_basis(size: int, device: torch.device) -> Tensor:
 
 
 def vary_contrast(images: Tensor, gamma: Tensor, coil: Tensor) -> Tensor:
-    """Gamma and coil sensitivity in one pass, `image ** gamma * exp(bias)`, in place.
+    """Gamma and coil sensitivity in one pass, `image ** gamma * exp(bias)`; `images` are used up.
 
     Args:
-        images (`torch.Tensor` of shape `(n, size, size)`): 0 … 1.
+        images (`torch.Tensor` of shape `(n, size, size)`): 0 … 255.
         gamma (`torch.Tensor` of shape `(n, 1)`), coil (`torch.Tensor` of shape `(n, 8)`): weights of `coil_basis`.
+
+    Returns:
+        `torch.Tensor` of shape `(n, size, size)`, 255 as 1 before the bias.
     """
-    bias = (coil @ coil_basis(images.shape[-1], images.device)).view_as(images)
-    return torch.addcmul(bias, images.clamp_(min=1e-4).log_(), gamma[:, :, None], out=bias).exp_()
+    bias = torch.addmm(-math.log(255) * gamma, coil, coil_basis(images.shape[-1], images.device)).view_as(images)
+    return torch.addcmul(bias, images.clamp_(min=0.02).log_(), gamma[:, :, None], out=bias).exp_()
 
 
 def k_space_filter(size: int, sigma: Tensor, kept: Tensor) -> Tensor:
@@ -75,8 +78,12 @@ class NoisePool:
         """
         pool = self._values = self._values.to(images.device)
         pixels = images.shape[-2] * images.shape[-1]
-        windows = pool.unfold(0, pixels, 1)  # a view: (places, pixels)
-        start = (place * len(windows)).long().clamp(max=len(windows) - 1)
-        real, imaginary = (windows[start[:, part]].view_as(images) for part in (0, 1))
+        start = (place * (len(pool) - pixels)).long()
+        real, imaginary = (self._stretches(start[:, part], pixels).view_as(images) for part in (0, 1))
         level = level[:, :, None]
         return real.mul_(level).add_(images).square_().add_(imaginary.mul_(level).square_()).sqrt_()
+
+    def _stretches(self, start: Tensor, length: int) -> Tensor:
+        if start.device.type == "cpu":  # copies of slices are quicker than an index, but on a GPU they would wait
+            return torch.stack([self._values[one : one + length] for one in start.tolist()])
+        return self._values.unfold(0, length, 1)[start]

@@ -69,8 +69,10 @@ class Volume:
     def _window(self) -> tuple[float, float]:
         step = 1 + sum(crop.size for crop in self.crops) // _SAMPLED
         values = np.concatenate([crop.ravel()[::step] for crop in self.crops])
-        low, high = np.percentile(values, PERCENTILES)
-        return float(low), float(high)
+        low, high = (float(value) for value in np.percentile(values, PERCENTILES))
+        if high - low <= 1e-5 * max(abs(low), abs(high)):  # what resampling rounds is no contrast
+            high = low
+        return low, high
 
 
 def blank(picture: np.ndarray) -> str | None:
