@@ -94,9 +94,7 @@ def main() -> None:
     sides = load_split(recipe.splits, recipe.dataset)
     stacks = [only_labels(stack, id2label) for stack in train_stacks(recipe, sides["train"])]
     train_set = SegmentationSlices(stacks, recipe.end_slice_repeats)
-    validation = [
-        only_labels(stack, id2label) for stack in read(recipe.dataset, recipe.data_root, sides["validation"])
-    ]
+    validation = [only_labels(stack, id2label) for stack in read(recipe.dataset, recipe.data_root, sides["validation"])]
     patients = sorted({f"{stack.source} {stack.patient}" for stack in stacks})
     print(
         f"{len(train_set)} slices a pass of {len(patients)} patients to train on, "

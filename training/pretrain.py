@@ -24,7 +24,7 @@ from transformers import HfArgumentParser
 from cmr_hf.pretraining.alarms import CollapseAlarm, StopSignal, check_finite, feature_rank
 from cmr_hf.pretraining.arguments import PretrainArguments
 from cmr_hf.pretraining.attention import save_attention_maps
-from cmr_hf.pretraining.building import build_optimizer, build_student, count_images, open_streams, set_rates
+from cmr_hf.pretraining.building import build_optimizer, build_student, count_images, open_streams, prepare, set_rates
 from cmr_hf.pretraining.checkpoints import last_checkpoint, load_checkpoint, read_record, save_checkpoint
 from cmr_hf.pretraining.loss import DINOLoss
 from cmr_hf.pretraining.probing import ProbeSet, ProbeSettings, probe_backbone
@@ -79,13 +79,13 @@ def main() -> None:
 
     # ---- student, teacher, loss, optimiser, data
     student = build_student(args, out_dim)
-    teacher = make_teacher(student).to(accelerator.device)
+    teacher = make_teacher(student)
     criterion = DINOLoss(out_dim, args.student_temperature, args.centre_momentum).to(accelerator.device)
     config, views = student.backbone.config, args.view_settings
     if args.compile:
         student.compile()
         teacher.compile()
-    student, optimizer = accelerator.prepare(student, build_optimizer(student))
+    student, teacher, optimizer = prepare(accelerator, student, teacher, build_optimizer(student))
     last_layer = last_layer_of(student)
     streams = open_streams(args, micro_batch, accelerator.process_index, accelerator.num_processes)
     multi_crop = MultiCrop(views, args.seed)
@@ -151,6 +151,8 @@ def main() -> None:
             values = {name: accelerator.reduce(value, "mean").item() for name, value in watched.items()}
             values |= meter.read(done * args.batch_size) | now
             if probe and (done % probe.settings.every < args.log_every or done == schedules.total_steps):
+                if accelerator.is_fsdp2:
+                    teacher.unshard()  # the backbone is used by itself; the next update cuts it again
                 values |= probe_backbone(teacher.backbone, probe)
                 save_attention_maps(teacher.backbone, probe.images, probe.extents, folder / "attention", done)
                 meter.restart()

@@ -211,7 +211,9 @@ def main() -> int:
                     memory.append(process.memory_info().rss / 1e6)
         for batches in sources.values():
             batches.close()
-    print(f"{len(shards)} images, {shards.manifest['bytes'] / len(shards) / 1000:.1f} kB each; PNG {size / 1000:.1f} kB")
+    print(
+        f"{len(shards)} images, {shards.manifest['bytes'] / len(shards) / 1000:.1f} kB each; PNG {size / 1000:.1f} kB"
+    )
     print(f"{options.threads} threads, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     medians = {name: [statistics.median(one) for one in zip(*turns, strict=True)] for name, turns in found.items()}
     for name, (clock, processor) in medians.items():

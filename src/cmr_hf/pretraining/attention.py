@@ -55,13 +55,14 @@ def attention_picture(backbone: CMRViTModel, images: Tensor, extents: Tensor) ->
 def save_attention_maps(
     backbone: CMRViTModel, images: Tensor, extents: Tensor, folder: Path, step: int, count: int = 6
 ) -> Path | None:
-    """Writes `folder/step-N.png` of `count` pictures, evenly spread, on the first process only."""
-    if torch.distributed.is_initialized() and torch.distributed.get_rank():
-        return None
+    """Writes `folder/step-N.png` of `count` pictures, evenly spread; all processes look, the first one writes."""
     from PIL import Image
 
     chosen = torch.linspace(0, len(images) - 1, min(count, len(images))).round().long()
+    picture = attention_picture(backbone, images[chosen], extents[chosen])
+    if torch.distributed.is_initialized() and torch.distributed.get_rank():
+        return None
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"step-{step:08d}.png"
-    Image.fromarray(attention_picture(backbone, images[chosen], extents[chosen])).save(file)
+    Image.fromarray(picture).save(file)
     return file

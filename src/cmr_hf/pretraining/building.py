@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from accelerate import Accelerator
 
 from ..hub.configuration_cmr import CMRViTConfig
 from ..hub.encoding_cmr import CMRViTModel
@@ -43,6 +44,18 @@ def add_lora(backbone: CMRViTModel, settings: dict) -> None:
 def build_optimizer(student: DINONetwork) -> torch.optim.AdamW:
     """AdamW; learning rate and weight decay come from the schedules at each step."""
     return torch.optim.AdamW(parameter_groups(student), lr=0.0, weight_decay=0.0, fused=True)
+
+
+def prepare(
+    accelerator: Accelerator, student: DINONetwork, teacher: DINONetwork, optimizer: torch.optim.Optimizer
+) -> tuple[torch.nn.Module, DINONetwork, torch.optim.Optimizer]:
+    """Wraps the student for any number of processes; under FSDP the teacher is cut into the same shards."""
+    student, optimizer = accelerator.prepare(student, optimizer)
+    if accelerator.is_fsdp2:
+        from accelerate.utils.fsdp_utils import fsdp2_prepare_model
+
+        return student, fsdp2_prepare_model(accelerator, teacher), optimizer
+    return student, teacher.to(accelerator.device), optimizer
 
 
 def set_rates(optimizer: torch.optim.Optimizer, learning_rate: float, weight_decay: float) -> None:

@@ -58,7 +58,7 @@ class DINOHead(nn.Module):
         """`features` of shape `(n, in_dim)` to outputs of shape `(n, out_dim)`, float32."""
         hidden = self.mlp(features)
         with torch.autocast(hidden.device.type, enabled=False):
-            return self.last_layer(F.normalize(hidden.float(), dim=-1, eps=1e-6))
+            return F.linear(F.normalize(hidden.float(), dim=-1, eps=1e-6), self.last_layer.weight.float())
 
 
 class DINONetwork(nn.Module):

@@ -26,7 +26,7 @@ from ..data.shards.records import NAMES, SIDE, SPACING_MM
 from .backbones import BACKBONE, save_backbone
 from .head import DINONetwork
 from .loss import DINOLoss
-from .states import backbone_of, load_whole_state, whole_state
+from .states import backbone_of, load_whole_state, whole, whole_state
 
 logger = logging.getLogger(__name__)
 
@@ -54,8 +54,7 @@ def save_release(
     moments = {"centre": loss.centre.detach().cpu()}
     for name, parameter in student.named_parameters():
         for kind, value in optimizer.state.get(parameter, {}).items():
-            value = value.full_tensor() if hasattr(value, "full_tensor") else value
-            moments[f"{kind}.{name}"] = value.detach().cpu().contiguous()
+            moments[f"{kind}.{name}"] = whole(value).detach().cpu().contiguous()
     if accelerator.is_main_process:
         folder.mkdir(parents=True, exist_ok=True)
         for name, state in states.items():

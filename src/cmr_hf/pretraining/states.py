@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import nn
+
+
+def whole(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor gathered from all processes, if FSDP has it in shards; every process must call it."""
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+
+
+def local(tensors: Iterable[torch.Tensor]) -> list[torch.Tensor]:
+    """This process's shards, which share their memory with the tensors."""
+    return [tensor.to_local() if hasattr(tensor, "to_local") else tensor for tensor in tensors]
 
 
 def whole_state(module: nn.Module) -> dict[str, torch.Tensor]:
     """The weights of a module on the CPU, gathered where FSDP has them in shards; every process must call it."""
     state = {}
     for name, tensor in module.state_dict().items():
-        tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
-        state[name] = tensor.detach().cpu().contiguous()
+        state[name] = whole(tensor).detach().cpu().contiguous()
     return state
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .head import DINONetwork
+from .states import local, whole
 
 
 def make_teacher(student: DINONetwork) -> DINONetwork:
@@ -21,12 +22,15 @@ def make_teacher(student: DINONetwork) -> DINONetwork:
 @torch.no_grad()
 def update_teacher(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
     """teacher = momentum · teacher + (1 − momentum) · student, parameter by parameter, in fp32."""
+    for module in teacher.modules():
+        if hasattr(module, "reshard"):  # FSDP leaves what ran forward, and not backward, whole
+            module.reshard()
     targets, sources = list(teacher.parameters()), list(student.parameters())
     if len(targets) != len(sources):
         raise ValueError(
             f"`teacher` must have the student's {len(sources)} parameters, got {len(targets)}: use make_teacher"
         )
-    torch._foreach_lerp_(targets, sources, 1.0 - momentum)
+    torch._foreach_lerp_(local(targets), local(sources), 1.0 - momentum)
 
 
 def parameter_groups(student: nn.Module) -> list[dict]:
@@ -58,12 +62,8 @@ def clip_each(parameters: Iterable[nn.Parameter], limit: float) -> Tensor:
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if not gradients:
         raise ValueError("`parameters` have no gradient: call backward first")
-    norms = torch.stack([_whole(norm) for norm in torch._foreach_norm(gradients)])
+    norms = torch.stack([whole(norm) for norm in torch._foreach_norm(gradients)])
     if limit > 0:
         factors = (limit / (norms + 1e-6)).clamp(max=1.0)
-        torch._foreach_mul_(gradients, list(factors.unbind()))
+        torch._foreach_mul_(local(gradients), list(factors.unbind()))
     return norms.norm()
-
-
-def _whole(norm: Tensor) -> Tensor:
-    return norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # of a gradient that FSDP has in shards
