@@ -4,7 +4,7 @@ import datasets
 import numpy as np
 import pytest
 
-from cmr_hf.data.schema import DISEASES, LabelledStack, features, rows_of, stacks_of
+from cmr_hf.data.schema import DISEASES, UNKNOWN, LabelledStack, features, only_labels, rows_of, stacks_of
 
 RNG = np.random.default_rng(0)
 
@@ -84,3 +84,16 @@ def test_when_a_field_is_wrong_then_the_stack_raises_and_names_the_patient(field
 def test_when_images_are_not_a_stack_then_it_raises():
     with pytest.raises(ValueError, match=r"needs shape \(z, y, x\)"):
         LabelledStack(np.zeros((4, 5)), "a", "mini")
+
+
+def test_a_task_without_scar_takes_it_for_myocardium_and_leaves_other_labels_out():
+    masks = np.array([[[0, 1, 2, 3, 4, 5, 6, UNKNOWN]]], np.uint8)
+    stack = LabelledStack(np.zeros(masks.shape, np.float32), "p", "test", masks=masks, drawn=(1, 2, 3, 4, 5, 6))
+    few = only_labels(stack, [0, 1, 2, 3])
+    assert few.masks.flatten().tolist() == [0, 1, 2, 3, 0, 0, 2, UNKNOWN]
+    assert few.drawn == (1, 2, 3)
+    assert only_labels(stack, [0, 2, 6]).masks.flatten().tolist() == [0, 0, 2, 0, 0, 0, 6, UNKNOWN]
+    assert stack.masks is masks
+    assert masks.flatten().tolist() == [0, 1, 2, 3, 4, 5, 6, UNKNOWN]
+    with pytest.raises(ValueError, match="`masks` is needed to train or measure"):
+        only_labels(LabelledStack(np.zeros((1, 2, 2), np.float32), "p", "test"), [0, 1])

@@ -98,7 +98,7 @@ def test_the_best_model_is_the_best_checkpoint(first_run):
     assert best.keys() == chosen.keys()
     assert all(torch.equal(best[name], chosen[name]) for name in best)
     assert record["steps"] == 4
-    assert record["train_patients"] == ["patient001", "patient002"]
+    assert record["train_patients"] == ["acdc patient001", "acdc patient002"]
     assert 0.0 <= record["validation"]["eval_dice"] <= 1.0
     assert "eval_dice_per_slice_LV_cavity" in record["validation"]
 
@@ -146,3 +146,15 @@ def test_the_plain_u_net_trains_with_the_same_recipe(script, recipe, monkeypatch
 def test_when_the_arm_is_unknown_then_it_raises_before_training(script, recipe, monkeypatch):
     with pytest.raises(ValueError, match="`arm` must be one of"):
         run_here(script, monkeypatch, recipe, "arm=resnet", f"output_dir={recipe.parent / 'none'}")
+
+
+def test_several_data_sets_train_one_model_and_the_choice_is_made_on_one(script, recipe, monkeypatch, capsys):
+    phantoms = "{name: phantoms, hearts: 1, first_seed: 5, series: [lge_4ch]}"
+    folder = recipe.parent / "together"
+    run_here(
+        script, monkeypatch, recipe, f"train_on=[{{name: acdc}}, {phantoms}]", f"output_dir={folder}", "max_steps=2"
+    )
+    assert "of 3 patients to train on, 2 stacks of 1 patients to choose on" in capsys.readouterr().out
+    trained_on = json.loads((folder / "best" / "training.json").read_text())["train_patients"]
+    assert trained_on[:2] == ["acdc patient001", "acdc patient002"]
+    assert trained_on[2].startswith("phantoms ")
