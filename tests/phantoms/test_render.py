@@ -172,7 +172,8 @@ def test_noise_and_a_small_matrix_change_a_picture_by_their_size(heart: Heart):
     top = clean.flatten(1).quantile(0.98, dim=1)
     assert ((grain / top > 0.02) & (grain / top < 0.09)).all()
     blurred = render(heart, planes, seed=4, scanner=coarse).images
-    assert (blurred.diff(dim=1).abs().mean((1, 2)) < 0.9 * clean.diff(dim=1).abs().mean((1, 2))).all()
+    detail = [one.diff(n=2, dim=1).abs().mean((1, 2)) for one in (blurred, clean)]  # what only fine structures have
+    assert (detail[0] < 0.7 * detail[1]).all()
 
 
 def test_when_a_view_or_kind_is_unknown_then_it_raises(heart: Heart):
