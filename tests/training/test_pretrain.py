@@ -183,3 +183,28 @@ def test_when_lora_is_asked_for_then_only_additions_move_and_the_release_is_plai
     assert before.keys() == after.keys()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved == {name for name in before if name.endswith(("q_proj.weight", "v_proj.weight"))}
+
+
+def test_when_activations_are_recomputed_then_the_weights_are_the_same(whole_run, tmp_path, monkeypatch):
+    run_here(monkeypatch, recipe(tmp_path, gradient_checkpointing=True))
+    ours, theirs = weights(tmp_path / "run", 2), weights(whole_run, 2)
+    for name in theirs:
+        torch.testing.assert_close(ours[name], theirs[name], atol=1e-5, rtol=1e-4, msg=name)
+
+
+def test_bfloat16_trains_weights_of_float32_and_tensorboard_has_the_curves(tmp_path, monkeypatch):
+    pytest.importorskip("tensorboard")
+    run_here(monkeypatch, recipe(tmp_path, mixed_precision="bf16", trackers="tensorboard", max_steps=2))
+    assert all(0 < line["loss"] < 10 for line in log_of(tmp_path / "run"))
+    assert list((tmp_path / "run" / "pretrain").glob("events.*"))
+    assert load_file(tmp_path / "run" / "release" / "teacher.safetensors")["head.mlp.0.weight"].dtype == torch.float32
+
+
+@pytest.mark.slow
+def test_when_it_is_compiled_then_the_weights_are_the_same(whole_run, tmp_path, monkeypatch):
+    run_here(monkeypatch, recipe(tmp_path, compile=True, max_steps=6))
+    ours, theirs = weights(tmp_path / "run", 2), weights(whole_run, 2)
+    assert ours.keys() == theirs.keys()
+    for name in theirs:
+        if not name.endswith("k_proj.bias"):
+            torch.testing.assert_close(ours[name], theirs[name], atol=1e-3, rtol=1e-3, msg=name)
