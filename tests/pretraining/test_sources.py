@@ -3,10 +3,12 @@
 import json
 from itertools import islice
 
+import numpy as np
 import pytest
 import torch
 
 from cmr_hf.data.phantom_stream import PhantomStream
+from cmr_hf.data.shards import Record, ShardWriter
 from cmr_hf.pretraining.arguments import PretrainArguments
 from cmr_hf.pretraining.building import count_images, open_streams
 from cmr_hf.pretraining.sources import MemoryStream, Mixture, apportion
@@ -105,3 +107,18 @@ def test_a_batch_splits_over_processes_or_says_what_would():
     assert arguments(batch_size=1024, micro_batch=32).split_batch(8) == (32, 4)
     with pytest.raises(ValueError, match="divisor of 128"):
         arguments(batch_size=1024, micro_batch=48).split_batch(8)
+
+
+def test_shards_are_shuffled_in_windows_of_many_images(tmp_path):
+    for number in range(12):
+        with ShardWriter(tmp_path / "shards", unit=f"u{number}") as writer:
+            for _ in range(4):
+                writer.add(np.full((8, 8), number * 20, np.uint8), Record(source="one"))
+    source = {"shards": str(tmp_path / "shards")}
+    streams = open_streams(arguments(data=[source]), 4, 0, 1).streams
+    assert streams["source-0"].order.window_shards == 12
+    streams = open_streams(arguments(data=[source | {"window_shards": 3}]), 4, 0, 1).streams
+    assert streams["source-0"].order.window_shards == 3
+    batch = next(Mixture(streams))
+    assert batch["image"].shape == (4, 224, 224)
+    assert batch["extent"].tolist() == [[8, 8]] * 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
@@ -14,6 +15,8 @@ from .backbones import load_backbone
 from .head import DINOHead, DINONetwork
 from .sources import MemoryStream, Mixture, Stream, apportion
 from .teacher import parameter_groups
+
+WINDOW_IMAGES = 32_768  # shuffled together, about 0.9 GB as PNG over all processes of a machine
 
 
 def build_student(args: PretrainArguments, out_dim: int) -> DINONetwork:
@@ -73,9 +76,7 @@ def open_streams(args: PretrainArguments, micro_batch: int, rank: int, world_siz
         options = {"seed": args.seed + number, "rank": rank, "world_size": world_size}
         name = source.get("name", f"source-{number}")
         if "shards" in source:
-            from ..data.shards import ShardStream
-
-            streams[name] = ShardStream(source["shards"], count, **options)
+            streams[name] = _shard_stream(source, count, options)
         elif "phantoms" in source:
             from ..data.phantom_stream import PhantomStream
 
@@ -87,6 +88,21 @@ def open_streams(args: PretrainArguments, micro_batch: int, rank: int, world_siz
         else:
             raise ValueError(f"a source of `data` needs `shards` or `phantoms`, got {source}: see training/README.md")
     return Mixture(streams)
+
+
+def _shard_stream(source: dict, batch_size: int, options: dict) -> Stream:
+    """Shards, shuffled in windows so large that batches of one window are like those of the next.
+
+    A shard often holds one data set; where the mix of a batch changes from window to window, the centre lags behind it
+    and the training is thrown back each time.
+    """
+    from ..data.shards import ShardStream
+    from ..data.shards.shard_set import load_manifest
+
+    sizes = [shard["images"] for shard in load_manifest(source["shards"])["shards"]]
+    window = max(1, math.ceil(len(sizes) * min(1.0, WINDOW_IMAGES / sum(sizes))))
+    options = options | {"window_shards": source.get("window_shards", window), "threads": source.get("threads", 2)}
+    return ShardStream(source["shards"], batch_size, **options)
 
 
 def count_images(args: PretrainArguments) -> int:
