@@ -21,9 +21,9 @@ from tqdm import tqdm
 from transformers import HfArgumentParser, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
+from cmr_hf.data.loading import sides_of
 from cmr_hf.data.readers import READERS, patients_of, read
 from cmr_hf.data.schema import LabelledStack, only_labels
-from cmr_hf.data.splits import load_split
 from cmr_hf.finetuning.augmentation import Augmentation
 from cmr_hf.finetuning.controls import PlainUNet
 from cmr_hf.finetuning.segmentation import AugmentingCollator, SegmentationSlices
@@ -70,18 +70,26 @@ def parse() -> tuple[RecipeArguments, TrainingArguments, dict]:
     return recipe, training, values
 
 
-def train_stacks(recipe: RecipeArguments, patients: list[str]) -> Iterator[LabelledStack]:
-    """Stacks of each data set in turn, those of `recipe.dataset` by the train side of the split."""
+def train_stacks(recipe: RecipeArguments, labels: dict[int, str]) -> Iterator[LabelledStack]:
+    """Stacks of each data set in turn: the train side of the split, or all of one that is made."""
     for entry in recipe.train_on or [{"name": recipe.dataset}]:
+        name = entry["name"]
         options = {key: value for key, value in entry.items() if key not in ("name", "root")}
-        if entry["name"] == recipe.dataset:
-            yield from read(recipe.dataset, recipe.data_root, patients, **options)
-        elif READERS[entry["name"]].stamp:  # made, not read: every one of them is for training
-            made = patients_of(entry["name"], "", **options)
-            yield from tqdm(read(entry["name"], "", made, **options), entry["name"], unit=" stacks")
+        root = entry.get("root", recipe.data_root if name == recipe.dataset else "")
+        if READERS[name].stamp:
+            patients = patients_of(name, root, **options)
+        elif root:
+            patients = sides_of(name, root, recipe.splits, **options)["train"]
         else:
-            train = load_split(recipe.splits, entry["name"])["train"]
-            yield from read(entry["name"], entry["root"], train, **options)
+            raise ValueError(f"`train_on` needs a root for {name}: name its folder")
+        for stack in tqdm(read(name, root, patients, **options), name, unit=" stacks"):
+            stack = only_labels(stack, labels)
+            if missing := [labels[label] for label in labels if label and label not in stack.drawn]:
+                raise ValueError(
+                    f"`train_on`: nobody drew {', '.join(missing)} in {name}, which would be learnt as background: "
+                    "leave the data set out, or the label"
+                )
+            yield stack
 
 
 def main() -> None:
@@ -91,14 +99,14 @@ def main() -> None:
     set_seed(training.seed)
 
     id2label = {int(index): name for index, name in recipe.labels.items()}
-    sides = load_split(recipe.splits, recipe.dataset)
-    stacks = [only_labels(stack, id2label) for stack in train_stacks(recipe, sides["train"])]
+    stacks = list(train_stacks(recipe, id2label))
     train_set = SegmentationSlices(stacks, recipe.end_slice_repeats)
-    validation = [only_labels(stack, id2label) for stack in read(recipe.dataset, recipe.data_root, sides["validation"])]
+    chosen_on = sides_of(recipe.dataset, recipe.data_root, recipe.splits)["validation"]
+    validation = [only_labels(stack, id2label) for stack in read(recipe.dataset, recipe.data_root, chosen_on)]
     patients = sorted({f"{stack.source} {stack.patient}" for stack in stacks})
     print(
         f"{len(train_set)} slices a pass of {len(patients)} patients to train on, "
-        f"{len(validation)} stacks of {len(sides['validation'])} patients to choose on"
+        f"{len(validation)} stacks of {len(chosen_on)} patients to choose on"
     )
 
     config = CMRConfig(**recipe.model, id2label=id2label, label2id={name: index for index, name in id2label.items()})

@@ -158,3 +158,20 @@ def test_several_data_sets_train_one_model_and_the_choice_is_made_on_one(script,
     trained_on = json.loads((folder / "best" / "training.json").read_text())["train_patients"]
     assert trained_on[:2] == ["acdc patient001", "acdc patient002"]
     assert trained_on[2].startswith("phantoms ")
+
+
+def test_when_a_data_set_lacks_a_label_then_it_raises_before_that_is_learnt_as_background(
+    script, recipe, monkeypatch, shared_data
+):
+    emidec = {"name": "emidec", "root": str(shared_data / "emidec")}
+    with pytest.raises(ValueError, match="nobody drew RV in emidec"):
+        run_here(
+            script,
+            monkeypatch,
+            recipe,
+            f"train_on=[{json.dumps(emidec)}]",
+            f"splits={shared_data / 'splits.json'}",
+            f"output_dir={recipe.parent / 'none'}",
+        )
+    with pytest.raises(ValueError, match="needs a root for emidec"):
+        run_here(script, monkeypatch, recipe, "train_on=[{name: emidec}]", f"output_dir={recipe.parent / 'none'}")

@@ -69,9 +69,9 @@ def noise_at(x: Tensor, y: Tensor, z: Tensor, wavelength_mm: float, offset: Tens
         `torch.Tensor` of shape `(b, n)`.
     """
     scale = _WAVE / wavelength_mm
-    mask = SIDE - 1
-    index = torch.zeros((), dtype=torch.int32, device=x.device)
-    for axis, move in ((x, offset), (y, -0.7 * offset), (z, 1.3 * offset)):
-        voxel = torch.add(move * scale + 64 * SIDE, axis, alpha=scale).to(torch.int32)  # positive: rounds down
-        index = voxel.bitwise_and_(mask).add_(index, alpha=SIDE) if index.ndim else voxel.bitwise_and_(mask)
+
+    def voxel(axis: Tensor, move: Tensor) -> Tensor:
+        return torch.add(move * scale + 64 * SIDE, axis, alpha=scale).to(torch.int32) % SIDE  # positive: rounds down
+
+    index = (voxel(x, offset) * SIDE + voxel(y, -0.7 * offset)) * SIDE + voxel(z, 1.3 * offset)
     return _cube(str(x.device))[index].float() * _STEP

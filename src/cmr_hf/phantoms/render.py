@@ -82,6 +82,7 @@ def render(
     points = planes.points(through, in_plane)
     tissue = _look_up(each, planes, points, phase)
     masks = _masks(tissue, in_plane, contrast in SHOWS_SCAR)
+    landmarks = planes.insertions(each, phase)
     t1_ms, t2_ms, weight = _relaxation(each, contrast, tissue, in_plane)
     if contrast in MAPS:
         images = _map(t2_ms if contrast == "t2_map" else t1_ms, weight, contrast, scanner, generator)
@@ -91,9 +92,7 @@ def render(
         behind_mm = points[:, through // 2, ::in_plane, ::in_plane, 1]
         images = _scan(plain, moving, each, planes, behind_mm, contrast, scanner, generator)
         images, folded = fold(images, scanner, generator)
-        for index in torch.nonzero(folded).flatten().tolist():
-            rows = int(folded[index])
-            masks[index, :rows] = masks[index, masks.shape[1] - rows :] = 0
+        _clear(masks, landmarks, folded)
 
     volumes = each.volumes(phase)
     volumes["lv_ed"] = each.traits.edv_ml
@@ -101,7 +100,7 @@ def render(
     return Phantoms(
         images,
         masks,
-        planes.insertions(each, phase),
+        landmarks,
         t1_ms,
         t2_ms,
         volumes,
@@ -112,6 +111,16 @@ def render(
         each.diseases,
         ["present" if scar else "none" for scar in each.traits.has_scar.tolist()],
     )
+
+
+def _clear(masks: Tensor, landmarks: Tensor, folded: Tensor) -> None:
+    """Takes the truth, in place, out of rows that are empty since the picture folded."""
+    last = masks.shape[1] - 1
+    for index in torch.nonzero(folded).flatten().tolist():
+        rows = int(folded[index])
+        masks[index, :rows] = masks[index, last + 1 - rows :] = 0
+        outside = (landmarks[index, :, 0] < rows) | (landmarks[index, :, 0] > last - rows)
+        landmarks[index, outside] = torch.nan
 
 
 def _relaxation(each: Heart, contrast: str, tissue: Tensor, in_plane: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""What the scanner does to a picture: coil sensitivity, a limited matrix, noise, breathing."""
+"""What the scanner does to a picture: coils, bands, a limited matrix, noise, breathing, a small field of view."""
 
 from __future__ import annotations
 
@@ -49,7 +49,20 @@ class Scanner:
     def ideal(cls) -> Scanner:
         """Nothing is added: pictures are their tissues' signals."""
         zero = (0.0, 0.0)
-        return cls(zero, (1.0, 1.0), zero, zero, zero, 0.0, zero, zero, 0.0, 0.0, zero, zero)
+        return cls(
+            noise=zero,
+            matrix=(1.0, 1.0),
+            coil=zero,
+            texture=zero,
+            breathing_mm=zero,
+            breathing_share=0.0,
+            contrast=zero,
+            mottle=zero,
+            banding_share=0.0,
+            fold_share=0.0,
+            pedestal=zero,
+            map_noise_ms=zero,
+        )
 
 
 def draw(bounds: Range, count: int, generator: torch.Generator, device: torch.device) -> Tensor:

@@ -1,0 +1,82 @@
+"""Bands, folds and pedestals do what a scanner does, to the share of pictures that was asked for."""
+
+import sys
+from dataclasses import replace
+
+import torch
+
+from cmr_hf.phantoms import DISEASES, Heart, Scanner, long_axis, other_plane, render, sax_stack
+from cmr_hf.phantoms.scanner import banding, fold
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(3)
+
+
+def test_bands_are_dark_and_only_in_the_share_of_pictures():
+    cpu = torch.device("cpu")
+    none, every = (banding(replace(Scanner(), banding_share=share), 20, 64, generator(), cpu) for share in (0.0, 1.0))
+    assert (none == 1).all()
+    assert ((every >= 0) & (every <= 1)).all()
+    assert (every.amin((1, 2)) < 0.5).float().mean() > 0.8
+    assert (every.mean((1, 2)) > 0.4).all()
+
+
+def test_a_fold_keeps_the_signal_and_empties_the_outer_rows():
+    images = torch.rand(6, 40, 30, generator=generator())
+    folded, rows = fold(images, replace(Scanner(), fold_share=1.0), generator())
+    assert (rows > 0).all()
+    torch.testing.assert_close(folded.sum((1, 2)), images.sum((1, 2)))
+    for picture, original, empty in zip(folded, images, rows.tolist(), strict=True):
+        assert (picture[:empty] == 0).all()
+        assert (picture[-empty:] == 0).all()
+        torch.testing.assert_close(
+            picture[40 - 2 * empty : 40 - empty], (original[-2 * empty : -empty] + original[:empty])
+        )
+    same, rows = fold(images, replace(Scanner(), fold_share=0.0), generator())
+    assert torch.equal(same, images)
+    assert not rows.any()
+
+
+def test_no_truth_is_left_where_a_picture_is_empty():
+    heart = Heart.draw(DISEASES, seed=2)
+    planes = sax_stack(heart, 9, size=48, spacing_mm=2.0, seed=2)
+    found = render(heart, planes, scanner=replace(Scanner(), fold_share=1.0))
+    for image, mask, points in zip(found.images, found.masks, found.landmarks, strict=True):
+        empty = (image == 0).all(dim=1)
+        assert empty.any()
+        assert (mask[empty] == 0).all()
+        rows = points[points.isfinite().all(1), 0]
+        assert not empty[rows.round().long().clamp(0, 47)].any() or not len(rows)
+
+
+def test_a_pedestal_lifts_phase_sensitive_pictures_over_zero():
+    heart = Heart.draw(["MINF"], seed=2)
+    planes = sax_stack(heart, 3, size=64, spacing_mm=2.4)
+    plain, raised = (
+        render(heart, planes, "lge_psir", seed=1, scanner=replace(Scanner(), pedestal=(height, height))).images
+        for height in (0.0, 1.0)
+    )
+    inner = slice(3, -3)
+    assert (raised[:, inner] > plain[:, inner]).all()
+    assert (raised[:, :2] == 0).all()
+
+
+def test_the_heart_is_nowhere_cut_by_the_box_that_it_is_looked_up_in(monkeypatch):
+    heart = Heart.draw(DISEASES * 2, seed=6)
+    sets = [sax_stack(heart, 9, lead_mm=25, size=80, spacing_mm=3.6, seed=6)]
+    sets += [long_axis(heart, view, size=80, spacing_mm=3.6, seed=6) for view in ("2CH", "3CH", "4CH")]
+    sets += [other_plane(heart, kind, size=80, spacing_mm=3.6, seed=6) for kind in ("axial", "coronal", "off-axis")]
+    boxed = [render(heart, planes, scanner=Scanner.ideal()) for planes in sets]
+    whole = torch.tensor([[0, 80], [0, 80]])
+    module = sys.modules[render.__module__]
+    monkeypatch.setattr(module, "_heart_boxes", lambda each, planes, size: whole.expand(len(planes), 2, 2))
+    for planes, found in zip(sets, boxed, strict=True):
+        assert torch.equal(found.masks, render(heart, planes, scanner=Scanner.ideal()).masks)
+
+
+def test_a_plane_far_from_the_heart_shows_none_of_it():
+    heart = Heart.draw(["NORM"], seed=1)
+    planes = other_plane(heart, "axial", size=32, spacing_mm=2.0)
+    planes.affine[:, :3, 3] += 900
+    assert not render(heart, planes).masks.any()
