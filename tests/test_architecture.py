@@ -28,7 +28,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "phantoms": {"hub"},
     "data": {"hub", "studies", "phantoms"},
     "pretraining": {"hub", "data"},
-    "finetuning": {"hub", "data", "clinical"},
+    "evaluation": {"hub", "data", "clinical"},
+    "finetuning": {"hub", "data", "clinical", "evaluation"},
     "assessment": {"hub", "studies", "clinical", "weights"},
     "publishing": {"hub"},
 }
@@ -41,7 +42,7 @@ HUB_IMPORTS = {"numpy", "torch", "transformers"}
 HUB_IMPORTS_IN_TRY = {"pydicom", "nibabel", "PIL"}
 TRAINING_ONLY = {"torchvision", "timm", "segmentation_models_pytorch", "monai"}
 TRAINING_ONLY_ROOMS = {"data", "finetuning"}
-TRAIN_EXTRA_ROOMS = {"data", "pretraining", "finetuning"}  # `pip install cmr_hf[train]`
+TRAIN_EXTRA_ROOMS = {"data", "pretraining", "finetuning", "evaluation"}  # `pip install cmr_hf[train]`
 UNSAFE_MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 IMPORT_NAMES = {"pillow": "PIL", "pyyaml": "yaml", "scikit-learn": "sklearn"}  # distribution -> module
 
