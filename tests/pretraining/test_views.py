@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cmr_hf import CMRImageProcessor
-from cmr_hf.pretraining.canvas import to_pixel_values
+from cmr_hf.pretraining.canvas import GREY, to_pixel_values
 from cmr_hf.pretraining.intensities import NoisePool, filter_in_k_space, vary_contrast
 from cmr_hf.pretraining.randomness import Draws, step_seed
 from cmr_hf.pretraining.views import MultiCrop, ViewSettings, cut, random_boxes
@@ -105,11 +105,13 @@ def test_a_cut_by_the_identity_is_the_picture_and_a_mirror_turns_it():
 
 
 def test_contrast_without_change_is_none_and_gamma_is_a_power():
-    images = torch.rand(2, 8, 8) * 254 + 1
-    still = vary_contrast(images.clone(), torch.ones(2, 1), torch.zeros(2, 8))
-    torch.testing.assert_close(still, images / 255, atol=1e-5, rtol=0)
-    power = vary_contrast(images.clone(), torch.full((2, 1), 2.0), torch.zeros(2, 8))
-    torch.testing.assert_close(power, (images / 255) ** 2, atol=1e-5, rtol=0)
+    grey, one, flat = torch.rand(2, 8, 8) * 254 + 1, torch.ones(2, 1), torch.zeros(2, 8)
+    still = vary_contrast(grey * GREY, one, one, flat)
+    torch.testing.assert_close(still, grey / 255, atol=1e-5, rtol=0)
+    power = vary_contrast(grey * GREY, 2 * one, 3 * one, flat)
+    torch.testing.assert_close(power, 3 * (grey / 255) ** 2, atol=1e-5, rtol=0)
+    slope = vary_contrast(grey * GREY, one, one, torch.eye(8)[:1].expand(2, 8)) / still
+    assert (slope[:, :, 0] > slope[:, :, -1]).all() or (slope[:, 0] > slope[:, -1]).all()  # half a cosine
 
 
 def test_k_space_keeps_the_mean_and_a_blur_is_gaussian():
@@ -126,11 +128,32 @@ def test_k_space_keeps_the_mean_and_a_blur_is_gaussian():
     assert rung[0, 16, :].min() > -1e-4  # and not along columns
 
 
+@pytest.mark.parametrize("size", [24, 33])
+def test_filtering_is_what_cutting_k_space_gives(size):
+    images, sigma, kept = (
+        torch.rand(2, size, size),
+        torch.tensor([[1.2], [0.0]]),
+        torch.tensor([[1.0, 0.8], [0.6, 1.0]]),
+    )
+    waves = [torch.fft.fftfreq(size).abs(), torch.fft.fftfreq(size).abs()]
+    spectrum = torch.fft.fft2(images)
+    for number in range(2):
+        for axis, wave in enumerate(waves):
+            left = torch.exp(-2 * (torch.pi * sigma[number] * wave) ** 2) * (2 * wave <= kept[number, axis])
+            spectrum[number] *= left[:, None] if axis == 0 else left
+    expected = torch.fft.ifft2(spectrum).real
+    torch.testing.assert_close(filter_in_k_space(images, sigma, kept), expected, atol=1e-5, rtol=0)
+    coarse = filter_in_k_space(images.bfloat16(), sigma, kept).float()
+    torch.testing.assert_close(coarse, expected, atol=0.02, rtol=0)
+
+
 def test_noise_is_rician_of_the_level_asked_for():
-    noisy = NoisePool(0).add(torch.full((2, 64, 64), 0.8), torch.tensor([[0.0], [0.05]]), torch.rand(2, 2))
+    noisy = torch.full((2, 64, 64), 0.8)
+    NoisePool(0).add(noisy, torch.tensor([[0.0], [0.05]]), torch.rand(2, 2))
     torch.testing.assert_close(noisy[0], torch.full((64, 64), 0.8))
     assert noisy[1].std().item() == pytest.approx(0.05, rel=0.1)
-    air = NoisePool(0).add(torch.zeros(1, 64, 64), torch.tensor([[0.05]]), torch.rand(1, 2))
+    air = torch.zeros(1, 64, 64)
+    NoisePool(0).add(air, torch.tensor([[0.05]]), torch.rand(1, 2))
     assert air.mean().item() == pytest.approx(0.05 * (torch.pi / 2) ** 0.5, rel=0.1)
 
 

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 PERCENTILE = 98.0  # of CMRImageProcessor
+GREY = 100.0  # a grey value on a canvas
+FLOOR = 2.0  # a black real pixel on a canvas; padding is 0
 
 
 def checked(images: Tensor) -> None:
@@ -44,7 +46,10 @@ def limits(images: Tensor, real: Tensor) -> Tensor:
 
 
 def as_canvas(images: Tensor, extents: Tensor) -> Tensor:
-    """Real pixels as 1 … 256 and padding as 0, so that a crop tells padding from dark air whatever is interpolated.
+    """Real pixels as 2 … 25502, padding as 0, so that a crop tells padding from dark air whatever is interpolated.
+
+    The offset is small beside a grey value and not below the width of −1 … 1: the canvas has a logarithm wherever it is
+    real, and bounds what a view may show from above where it is not.
 
     Args:
         images (`torch.Tensor` of shape `(batch, side, side)`, uint8), extents (`torch.Tensor` of shape `(batch, 2)`).
@@ -54,7 +59,7 @@ def as_canvas(images: Tensor, extents: Tensor) -> Tensor:
     """
     real = real_lines(extents, images.shape[-1])
     low, high = limits(images, real)[:, :, None, None].unbind(dim=1)
-    canvas = images.float().sub_(low).mul_(255 / (high - low).clamp(min=1)).clamp_(0, 255).add_(1)
+    canvas = images.float().sub_(low).mul_(255 * GREY / (high - low).clamp(min=1)).clamp_(0, 255 * GREY).add_(FLOOR)
     real = real.float()
     return canvas.mul_(real[:, 0, :, None]).mul_(real[:, 1, None, :])[:, None]
 
@@ -62,4 +67,4 @@ def as_canvas(images: Tensor, extents: Tensor) -> Tensor:
 def to_pixel_values(images: Tensor, extents: Tensor) -> Tensor:
     """What `CMRImageProcessor` gives, but for the 8 bits: shape `(batch, 1, side, side)`, −1 … 1, padding −1."""
     checked(images)
-    return as_canvas(images, extents).sub_(1).mul_(2 / 255).sub_(1).clamp_(min=-1)
+    return as_canvas(images, extents).sub_(FLOOR).mul_(2 / (255 * GREY)).sub_(1).clamp_(min=-1)

@@ -14,10 +14,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .canvas import as_canvas, checked
-from .intensities import COIL_WAVES, NoisePool, filter_in_k_space, vary_contrast
+from .intensities import COIL_WAVES, NoisePool, fast_dtype, filter_in_k_space, vary_contrast
 from .randomness import Draws
 
 Range = tuple[float, float]
+_NOTHING = 1e-9  # less than float32 can add to −1
 _AT_ONCE = 1 << 19  # pixels of a chunk on a CPU: larger ones leave its cache, smaller ones spend time on calls
 
 
@@ -86,6 +87,19 @@ class Crops(NamedTuple):
     blur: list[float]
 
 
+class Intensities(NamedTuple):
+    """What varies each crop, every field of shape `(n, …)`; see `ViewSettings`."""
+
+    gamma: Tensor
+    scale: Tensor
+    coil: Tensor
+    sigma: Tensor
+    kept: Tensor
+    level: Tensor
+    place: Tensor
+    shift: Tensor
+
+
 class MultiCrop:
     """Makes the views of a batch.
 
@@ -119,22 +133,21 @@ class MultiCrop:
         if one.local_count:
             kinds.append(Crops(one.local_size, one.local_scale, [local] * one.local_count))
         batch, parts = len(images), extents / images.shape[-1]
-        affines = [random_boxes(parts, draws, len(kind.blur), kind.scale, one) for kind in kinds]
-        drawn = [self._draw_intensities(draws, kind.blur) for kind in kinds]
-        views = [torch.empty(len(k.blur), batch, k.size, k.size, device=images.device) for k in kinds]
         most = max(len(kind.blur) * kind.size**2 for kind in kinds)
         some = max(1, _AT_ONCE // most) if images.device.type == "cpu" else batch
-        for start in range(0, batch, some):
+        affines = [random_boxes(parts, draws, len(kind.blur), kind.scale, one).split(some) for kind in kinds]
+        drawn = [self._draw_intensities(draws, kind.blur, some) for kind in kinds]
+        views = [torch.empty(len(k.blur), batch, k.size, k.size, device=images.device) for k in kinds]
+        for number, start in enumerate(range(0, batch, some)):
             part = slice(start, start + some)
             canvas = as_canvas(images[part], extents[part])
             for kind, affine, values, out in zip(kinds, affines, drawn, views, strict=True):
-                crops = cut(canvas, affine[part], kind.size)
-                some_values = {name: value[part].flatten(0, 1) for name, value in values.items()}
-                self._vary(crops, some_values, out[:, part].transpose(0, 1))
+                crops = cut(canvas, affine[number], kind.size)
+                self._vary(crops, values[number], out[:, part].transpose(0, 1))
         return [out.flatten(0, 1)[:, None] for out in views]
 
-    def _draw_intensities(self, draws: Draws, blur: list[float]) -> dict[str, Tensor]:
-        """Parameters of each crop, of shape `(batch, crops, …)`."""
+    def _draw_intensities(self, draws: Draws, blur: list[float], some: int) -> list[Intensities]:
+        """Parameters of each crop of `some` samples at a time."""
         one, crops = self.settings, len(blur)
 
         def uniform(low: float, high: float, count: int = 1) -> Tensor:
@@ -142,32 +155,28 @@ class MultiCrop:
 
         coil = draws.normal(COIL_WAVES * crops).unflatten(1, (crops, COIL_WAVES)) * (one.coil / math.sqrt(COIL_WAVES))
         blurred = draws.uniform(count=crops)[:, :, None] < torch.tensor(blur, device=coil.device)[:, None]
-        return {
-            "gamma": (draws.normal(crops)[:, :, None] * one.gamma).exp(),
-            "coil": coil,
-            "sigma": uniform(*one.blur_sigma) * blurred,
-            "kept": torch.where(uniform(0, 1) < one.gibbs, uniform(*one.gibbs_kept, 2), 1.0),
-            "level": one.noise_level * uniform(0, 1) ** 2 * (uniform(0, 1) < one.noise),
-            "place": uniform(0, 1, 2),
-            "scale": uniform(1 - one.window, 1 + one.window),
-            "shift": uniform(-one.window, one.window) / 2,
-        }
+        gamma = (draws.normal(crops)[:, :, None] * one.gamma).exp()
+        sigma = uniform(*one.blur_sigma) * blurred
+        kept = torch.where(uniform(0, 1) < one.gibbs, uniform(*one.gibbs_kept, 2), 1.0)
+        level = one.noise_level * uniform(0, 1) ** 2 * (uniform(0, 1) < one.noise)
+        place = uniform(0, 1, 2)
+        scale = 2 * uniform(1 - one.window, 1 + one.window)  # −1 … 1 is two wide
+        shift = uniform(-one.window, one.window) - 1
+        values = (gamma, scale, coil, sigma, kept, scale * level, place, shift)
+        parts = (value.flatten(0, 1).split(some * crops) for value in values)
+        return [Intensities(*part) for part in zip(*parts, strict=True)]
 
-    def _vary(self, images: Tensor, drawn: dict[str, Tensor], out: Tensor) -> None:
+    def _vary(self, crops: Tensor, drawn: Intensities, out: Tensor) -> None:
         """Crops as `cut` gives them, to −1 … 1 in `out` of shape `(batch, crops, size, size)`."""
-        levels = images - 1
-        real = images.gt_(0.5)  # real pixels are 1 … 256; as a float it is five times as fast as a bool
-        images = vary_contrast(levels, drawn["gamma"], drawn["coil"])
-        chosen = ((drawn["sigma"] > 0) | (drawn["kept"] < 1)).any(dim=1).nonzero()[:, 0]
+        bound = crops.clamp_(min=_NOTHING)  # padding is less than can be told from 0, real pixels are 2 and more
+        images = vary_contrast(bound, drawn.gamma, drawn.scale, drawn.coil)
+        chosen = ((drawn.sigma > 0) | (drawn.kept < 1)).any(dim=1).nonzero()[:, 0]
         if len(chosen):
-            images[chosen] = filter_in_k_space(images[chosen], drawn["sigma"][chosen], drawn["kept"][chosen])
-        chosen = drawn["level"][:, 0].nonzero()[:, 0]
-        if len(chosen):
-            images[chosen] = self.noise.add(images[chosen], drawn["level"][chosen], drawn["place"][chosen])
-        # the window, 0 … 1 to 0 … 2, padding to 0
-        scale, shift = drawn["scale"][:, :, None], drawn["shift"][:, :, None]
-        images = images.mul_(2 * scale).add_(2 * shift).clamp_(0, 2).mul_(real)
-        torch.sub(images.view_as(out), 1, out=out)
+            some = images.index_select(0, chosen).to(fast_dtype(images.device.type))
+            images.index_copy_(0, chosen, filter_in_k_space(some, drawn.sigma[chosen], drawn.kept[chosen]).float())
+        self.noise.add(images, drawn.level, drawn.place)
+        images.add_(drawn.shift[:, :, None]).clamp_(-1, 1)
+        torch.minimum(images.view_as(out), bound.sub_(1).view_as(out), out=out)
 
 
 def random_boxes(extents: Tensor, draws: Draws, crops: int, scale: Range, settings: ViewSettings) -> Tensor:
