@@ -1,4 +1,4 @@
-"""A heart of cylinders and cones in patient space, with everything known: cavity, wall, RV, insertion points, segments."""
+"""A heart of cylinders in patient space, with everything known: cavity, wall, RV, insertion points, segments."""
 
 import numpy as np
 

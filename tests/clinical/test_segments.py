@@ -5,7 +5,6 @@ import pytest
 
 from cmr_hf.clinical.segments import SEGMENTS, aha_segments, segment_table
 from cmr_hf.clinical.stacks import Stack
-
 from tests.clinical.heart_factory import CENTRE_MM, affine_of, clear_of_borders, ideal_heart, true_segment
 
 THIRDS = ("basal",) * 3 + ("mid",) * 2 + ("apical",) * 3

@@ -1,0 +1,341 @@
+"""Late gadolinium enhancement: how much of the wall is scar, and how far through it, overall and in every segment.
+
+- *Remote myocardium* is found without help: the wall of every slice is cut into twelve sectors; those whose mean signal
+  lies between the 10th and the 40th percentile of all of them are remote. The darkest tenth may be a core without
+  reflow or a banding; up to 60 % of the sectors may be scar. Mean over its pixels; SD within its sectors (pooled,
+  robust), so that a slope of the coils does not count as noise.
+- *n SD*: signal above mean + n × SD of remote myocardium; 5 by default.
+- *Full width at half maximum*: signal above half way between remote mean and maximum, the 95th percentile of what lies
+  beyond 5 SD (Amado et al., J Am Coll Cardiol 2004;44:2383; half way from the remote mean, not from 0, so that an offset
+  of phase-sensitive pictures does not matter). Only where it touches such a pixel.
+- *labels*: label 6 of the model.
+
+Pieces of less than 20 mm², and pieces that lie wholly within a pixel of the cavity (bright blood in the same pixel),
+are no scar. Wall that scar and cavity enclose wholly is a core without reflow and counts as scar.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .curves import checked, perimeters_mm
+from .mapping import away_from_borders
+from .optional import ndimage
+from .quantities import BORDER_PIXELS, Measure
+from .segments import SEGMENTS, SegmentMap
+from .stacks import Stack
+from .thickness import chords_of
+from .volumes import LV, MYOCARDIUM, MYOCARDIUM_G_PER_ML, SCAR
+
+WALL = (MYOCARDIUM, SCAR)
+SECTORS = 12
+REMOTE_PERCENTILES = (10.0, 40.0)
+LEAST_SECTORS = 6
+LEAST_SECTOR_PIXELS = 5
+LEAST_MM2 = 20.0
+SEED_SD = 5.0
+MAXIMUM_PERCENTILE = 95.0
+SAMPLES = 20  # along a chord
+SQUARE = np.ones((3, 3), dtype=bool)  # neighbours over corners, too
+
+
+@dataclass(frozen=True)
+class Remote:
+    """Remote myocardium.
+
+    Attributes:
+        mask (`np.ndarray` of shape `(z, y, x)`, bool)
+        mean, sd (`float`): signal in the units of the picture; NaN where there is none.
+        reason (`str`): why there is none.
+    """
+
+    mask: np.ndarray
+    mean: float = np.nan
+    sd: float = np.nan
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Scar:
+    """Scar by one method.
+
+    Attributes:
+        method (`str`): "5 SD", "FWHM", "labels".
+        mask (`np.ndarray` of shape `(z, y, x)`, bool)
+        measures (dict of `str` to `Measure`): `mass` (g), `percent` (of the wall's volume).
+        extent (dict of `int` to `Measure`): % of each segment's wall.
+        transmurality (dict of `int` to `Measure`): % of the wall's thickness, mean over the chords that hold scar;
+            segments 1 … 16.
+        reason (`str`): why nothing was measured.
+    """
+
+    method: str
+    mask: np.ndarray
+    measures: dict[str, Measure]
+    extent: dict[int, Measure] = field(default_factory=dict)
+    transmurality: dict[int, Measure] = field(default_factory=dict)
+    reason: str = ""
+
+
+def remote_myocardium(images: np.ndarray, labels: np.ndarray, stack: Stack) -> Remote:
+    """Remote myocardium of a stack, chosen automatically as the module says.
+
+    Args:
+        images (`np.ndarray` of shape `(z, y, x)`): late enhancement, any unit, magnitude or phase-sensitive.
+        labels (`np.ndarray` of shape `(z, y, x)`): 1 LV cavity, 2 myocardium, 6 scar.
+    """
+    images = np.asarray(images, dtype=float)
+    wall = np.isin(labels, WALL) & np.isfinite(images)
+    inner = away_from_borders(wall, stack, 0.5 * stack.pixel_mm)  # the rim shares its pixels with blood and fat
+    inner = inner if np.count_nonzero(inner) >= 0.2 * np.count_nonzero(wall) else wall
+    regions = []
+    for z in np.flatnonzero((labels == LV).any(axis=(1, 2)) & inner.any(axis=(1, 2))):
+        pixels = np.argwhere(inner[z])
+        away = (pixels - np.argwhere(np.isin(labels[z], (LV, *WALL))).mean(axis=0)) * stack.spacing_mm
+        sector = ((np.arctan2(away[:, 0], away[:, 1]) / (2 * np.pi)) % 1 * SECTORS).astype(int) % SECTORS
+        regions += [(z, pixels[sector == k]) for k in range(SECTORS) if (sector == k).sum() >= LEAST_SECTOR_PIXELS]
+    mask = np.zeros(labels.shape, dtype=bool)
+    if len(regions) < LEAST_SECTORS:
+        return Remote(mask, reason=f"the wall fills {len(regions)} sectors, {LEAST_SECTORS} are needed to find remote")
+    values = [images[z][tuple(pixels.T)] for z, pixels in regions]
+    means = np.array([one.mean() for one in values])
+    low, high = np.percentile(means, REMOTE_PERCENTILES)
+    chosen = np.flatnonzero((means >= low) & (means <= high))
+    for k in chosen:
+        z, pixels = regions[k]
+        mask[z][tuple(pixels.T)] = True
+    within = np.concatenate([values[k] - np.median(values[k]) for k in chosen])
+    sd = 1.4826 * float(np.median(np.abs(within)))
+    if not sd > 0:
+        sd = float(within.std())
+    if not sd > 0:
+        return Remote(mask, float(means[chosen].mean()), reason="remote myocardium has no noise: n SD means nothing")
+    return Remote(mask, float(np.concatenate([values[k] for k in chosen]).mean()), sd)
+
+
+def late_enhancement(
+    images: np.ndarray,
+    labels: np.ndarray,
+    stack: Stack,
+    segments: SegmentMap,
+    deviations: float = 5.0,
+) -> tuple[dict[str, Scar], Remote]:
+    """Scar by every method that can be used: n SD, FWHM, and the model's label 6 where there is any.
+
+    Args:
+        images (`np.ndarray` of shape `(z, y, x)`): late enhancement.
+        labels (`np.ndarray` of shape `(z, y, x)`): on the same grid.
+        stack (`Stack`): where the slices lie.
+        segments (`SegmentMap`): of these labels.
+        deviations (`float`): n of n SD.
+
+    Returns:
+        Method → scar, and the remote myocardium. Where a method cannot be used, its figures are refusals.
+
+    Raises:
+        ValueError: shapes that do not fit, or an n that is not positive.
+    """
+    labels = checked(labels, stack, rank=3)
+    images = np.asarray(images, dtype=float)
+    if images.shape != labels.shape:
+        raise ValueError(f"`images` needs the shape of `labels`, got {images.shape} and {labels.shape}: resample")
+    if not deviations > 0:
+        raise ValueError(f"`deviations` needs a positive number, got {deviations}: 5 is usual")
+    remote = remote_myocardium(images, labels, stack)
+    wall = np.isin(labels, WALL)
+    name = f"{deviations:g} SD"
+    nothing = np.zeros(labels.shape, dtype=bool)
+    found: dict[str, Scar] = {}
+    if remote.reason:
+        found[name] = _refused(name, nothing, segments, remote.reason)
+        found["FWHM"] = _refused("FWHM", nothing, segments, remote.reason)
+    else:
+        by_sd = [
+            _cleaned(wall & (images > remote.mean + n * remote.sd), labels, stack)
+            for n in (deviations - 1, deviations, deviations + 1)
+        ]
+        found[name] = measured(name, by_sd[1], labels, stack, segments, spread=(by_sd[0], by_sd[2]))
+        found["FWHM"] = _fwhm(images, labels, stack, segments, remote)
+    if (labels == SCAR).any():
+        found["labels"] = measured("labels", labels == SCAR, labels, stack, segments)
+    return found, remote
+
+
+def measured(
+    method: str,
+    mask: np.ndarray,
+    labels: np.ndarray,
+    stack: Stack,
+    segments: SegmentMap,
+    spread: tuple[np.ndarray, np.ndarray] | None = None,
+) -> Scar:
+    """Mass, percentage, extent and transmurality of a scar that is known pixel by pixel.
+
+    Args:
+        mask (`np.ndarray` of shape `(z, y, x)`, bool): scar.
+        spread (two masks, *optional*): more and less scar, by thresholds that are as good (± 1 SD): half their
+            difference is taken as the 95 % interval's half.
+    """
+    wall = np.isin(labels, WALL)
+    mask = mask & wall
+    if not wall.any():
+        return _refused(method, mask, segments, "no myocardium found")
+    if len(stack) < 2:
+        weights, mass_reason = np.ones(1), "one slice is not a volume"
+    else:
+        weights, mass_reason = stack.weights_mm(), ""
+    gram = stack.pixel_mm2 * MYOCARDIUM_G_PER_ML / 1000
+    counts, total = np.count_nonzero(mask, axis=(1, 2)) @ weights, np.count_nonzero(wall, axis=(1, 2)) @ weights
+    outline = perimeters_mm(mask, stack.spacing_mm) @ weights * BORDER_PIXELS * stack.pixel_mm / stack.pixel_mm2
+    parts = {"scar border": float(outline)}
+    if not counts:
+        parts = {"smallest piece that counts": LEAST_MM2 / stack.pixel_mm2 * float(np.mean(weights)) / 2}
+    if spread is not None:
+        more, less = (np.count_nonzero(one & wall, axis=(1, 2)) @ weights for one in spread)
+        parts["threshold"] = float(more - less) / 4
+    about = {"method": f"scar by {method}"}
+    mass = Measure.of(counts * gram, "g", {k: v * gram for k, v in parts.items()}, least=0.0, **about)
+    percent = {k: 100 * v / total for k, v in parts.items()}
+    figures = {
+        "mass": Measure.refused("g", mass_reason, **about) if mass_reason else mass,
+        "percent": Measure.of(100 * counts / total, "%", percent, least=0.0, most=100.0, **about),
+    }
+    return Scar(
+        method,
+        mask,
+        figures,
+        _extents(mask, wall, stack, segments, weights, method),
+        _transmurality(mask, labels, stack, segments, method),
+    )
+
+
+def _refused(method: str, mask: np.ndarray, segments: SegmentMap, reason: str) -> Scar:
+    about = {"method": f"scar by {method}"}
+    figures = {"mass": Measure.refused("g", reason, **about), "percent": Measure.refused("%", reason, **about)}
+    each = {number: Measure.refused("%", reason, **about) for number in SEGMENTS}
+    return Scar(method, mask, figures, each, {k: v for k, v in each.items() if k != 17}, reason)
+
+
+def _fwhm(images: np.ndarray, labels: np.ndarray, stack: Stack, segments: SegmentMap, remote: Remote) -> Scar:
+    wall = np.isin(labels, WALL)
+    seed = _cleaned(wall & (images > remote.mean + SEED_SD * remote.sd), labels, stack) & (
+        images > remote.mean + SEED_SD * remote.sd
+    )
+    if not seed.any():
+        reason = f"nothing enhances beyond {SEED_SD:g} SD: half of the maximum would mark noise"
+        return _refused("FWHM", np.zeros(labels.shape, dtype=bool), segments, reason)
+    most = float(np.percentile(images[seed], MAXIMUM_PERCENTILE))
+    height = most - remote.mean
+    masks = []
+    for part in (0.45, 0.5, 0.55):
+        bright = wall & (images > remote.mean + part * height)
+        masks.append(_touching(_cleaned(bright, labels, stack), seed))
+    return measured("FWHM", masks[1], labels, stack, segments, spread=(masks[0], masks[2]))
+
+
+def _touching(mask: np.ndarray, seed: np.ndarray) -> np.ndarray:
+    """Pieces of each slice that hold a pixel of the seed."""
+    kept = np.zeros_like(mask)
+    for z in np.flatnonzero(mask.any(axis=(1, 2))):
+        pieces, _ = ndimage().label(mask[z], SQUARE)
+        kept[z] = np.isin(pieces, np.setdiff1d(pieces[seed[z]], [0]))
+    return kept
+
+
+def _cleaned(mask: np.ndarray, labels: np.ndarray, stack: Stack) -> np.ndarray:
+    """Without small pieces and the rim of the cavity, with cores that scar encloses."""
+    kept = np.zeros_like(mask)
+    wall = np.isin(labels, WALL)
+    for z in np.flatnonzero(mask.any(axis=(1, 2))):
+        pieces, count = ndimage().label(mask[z], SQUARE)
+        inner = mask[z]
+        if (labels[z] == LV).any():
+            inner = inner & ~ndimage().binary_dilation(labels[z] == LV, SQUARE)
+        sizes = np.bincount(pieces.ravel(), minlength=count + 1) * stack.pixel_mm2
+        cores = np.bincount(pieces[inner], minlength=count + 1)
+        cores[0] = 0
+        kept[z] = np.isin(pieces, np.flatnonzero((sizes >= LEAST_MM2) & (cores > 0)))
+        if kept[z].any():
+            kept[z] |= _enclosed(kept[z], wall[z], labels[z])
+    return kept
+
+
+def _enclosed(scar: np.ndarray, wall: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Wall that only scar and cavity surround."""
+    rest, count = ndimage().label(wall & ~scar)
+    if not count:
+        return np.zeros_like(scar)
+    beyond = ndimage().binary_dilation(~wall & (labels != LV))  # neighbours of what lies outside the heart
+    open_ = np.unique(rest[beyond & (rest > 0)])
+    beside = np.unique(rest[ndimage().binary_dilation(scar) & (rest > 0)])
+    return np.isin(rest, np.setdiff1d(beside, open_))
+
+
+def _extents(
+    mask: np.ndarray, wall: np.ndarray, stack: Stack, segments: SegmentMap, weights: np.ndarray, method: str
+) -> dict[int, Measure]:
+    found = {}
+    outline = perimeters_mm(mask, stack.spacing_mm)
+    for number, name in SEGMENTS.items():
+        about = {"method": f"scar by {method}, of the segment's wall", "source": name}
+        region = segments.ids == number
+        total = np.count_nonzero(region & wall, axis=(1, 2)) @ weights
+        if segments.reason or not total:
+            found[number] = Measure.refused("%", segments.reason or "no wall of this segment in the stack", **about)
+            continue
+        counts = np.count_nonzero(region & mask, axis=(1, 2))
+        share = counts / np.maximum(np.count_nonzero(mask, axis=(1, 2)), 1)
+        border = (outline * share) @ weights * BORDER_PIXELS * stack.pixel_mm / stack.pixel_mm2
+        parts = {f"scar border, {name}": 100 * float(border / total)}
+        found[number] = Measure.of(100 * float(counts @ weights / total), "%", parts, least=0.0, most=100.0, **about)
+    return found
+
+
+def _transmurality(
+    mask: np.ndarray, labels: np.ndarray, stack: Stack, segments: SegmentMap, method: str
+) -> dict[int, Measure]:
+    """Per segment the mean part of the chord that is scar, over the chords that hold any."""
+    numbers, parts, walls = [], [], []
+    for z in range(len(stack)):
+        ringed = bool(segments) and segments.levels[z] in ("basal", "mid", "apical")
+        chords = chords_of(labels[z], stack.spacing_mm) if ringed else None
+        if chords is None:
+            continue
+        along = (np.arange(SAMPLES) + 0.5) / SAMPLES
+        places = chords.endo_mm + along[:, None, None] * (chords.epi_mm - chords.endo_mm)  # (samples, chords, 2)
+        pixels = np.moveaxis(places / stack.spacing_mm, -1, 0)
+        scar = ndimage().map_coordinates(mask[z].astype(np.float32), pixels, order=1, mode="nearest")
+        numbers.append(segments.at(z, chords.middle_mm))
+        parts.append(np.where(np.isfinite(chords.thickness_mm), (scar >= 0.5).mean(axis=0), np.nan))
+        walls.append(chords.thickness_mm)
+    numbers = np.concatenate(numbers) if numbers else np.empty(0, dtype=np.uint8)
+    parts = np.concatenate(parts) if parts else np.empty(0)
+    walls = np.concatenate(walls) if walls else np.empty(0)
+    return {number: _depth(parts, walls, numbers == number, number, stack, segments, method) for number in range(1, 17)}
+
+
+def _depth(
+    parts: np.ndarray,
+    walls: np.ndarray,
+    chosen: np.ndarray,
+    number: int,
+    stack: Stack,
+    segments: SegmentMap,
+    method: str,
+) -> Measure:
+    about: Mapping[str, str] = {
+        "method": f"scar by {method}, part of the wall's thickness, mean of chords with scar",
+        "source": SEGMENTS[number],
+    }
+    chosen = chosen & np.isfinite(parts)
+    if not chosen.any():
+        return Measure.refused("%", segments.reason or "no chord across the wall of this segment", **about)
+    values, wall = parts[chosen], float(walls[chosen].mean())
+    held = values[values > 0.5 / SAMPLES]
+    border = 100 * BORDER_PIXELS * stack.pixel_mm / max(wall, 1.0)
+    if not held.size:
+        return Measure.of(0.0, "%", {f"scar border, {SEGMENTS[number]}": border}, least=0.0, most=100.0, **about)
+    spread = {f"chords, {SEGMENTS[number]}": 100 * float(held.std()) / np.sqrt(max(len(held) / 6, 1))}
+    spread[f"scar border, {SEGMENTS[number]}"] = border
+    return Measure.of(100 * float(held.mean()), "%", spread, least=0.0, most=100.0, **about)
