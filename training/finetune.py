@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 import yaml
+from torch.utils.data import ConcatDataset
 from tqdm import tqdm
 from transformers import HfArgumentParser, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
@@ -26,7 +27,7 @@ from cmr_hf.data.readers import READERS, patients_of, read
 from cmr_hf.data.schema import LabelledStack, only_labels
 from cmr_hf.finetuning.augmentation import Augmentation
 from cmr_hf.finetuning.controls import PlainUNet
-from cmr_hf.finetuning.segmentation import AugmentingCollator, SegmentationSlices
+from cmr_hf.finetuning.segmentation import AugmentingCollator, SegmentationSlices, told_slices, weights_of
 from cmr_hf.finetuning.trainer import ElapsedTime, SegmentationTrainer
 from cmr_hf.hub.configuration_cmr import CMRConfig
 from cmr_hf.hub.image_processing_cmr import CMRImageProcessor
@@ -40,7 +41,16 @@ class RecipeArguments:
     dataset: str = field(default="acdc", metadata={"help": "data set of `cmr_hf.data.load` to choose the model on"})
     train_on: list[dict] = field(
         default_factory=list,
-        metadata={"help": "data sets to learn from, `name` and options of their readers; by default `dataset` alone"},
+        metadata={
+            "help": "data sets to learn from: `name`, `root`, `share` of what is seen, options of their readers; "
+            "by default `dataset` alone"
+        },
+    )
+    choose_on: list[dict] = field(
+        default_factory=list,
+        metadata={
+            "help": "data sets whose validation patients choose the best model, `name` and `root`; by default `dataset`"
+        },
     )
     arm: str = field(default="vit", metadata={"help": "vit, or unet: the plain U-Net that the ViT must beat"})
     model: dict = field(default_factory=dict, metadata={"help": "fields of CMRConfig"})
@@ -70,26 +80,35 @@ def parse() -> tuple[RecipeArguments, TrainingArguments, dict]:
     return recipe, training, values
 
 
-def train_stacks(recipe: RecipeArguments, labels: dict[int, str]) -> Iterator[LabelledStack]:
-    """Stacks of each data set in turn: the train side of the split, or all of one that is made."""
-    for entry in recipe.train_on or [{"name": recipe.dataset}]:
-        name = entry["name"]
-        options = {key: value for key, value in entry.items() if key not in ("name", "root")}
-        root = entry.get("root", recipe.data_root if name == recipe.dataset else "")
-        if READERS[name].stamp:
-            patients = patients_of(name, root, **options)
-        elif root:
-            patients = sides_of(name, root, recipe.splits, **options)["train"]
-        else:
-            raise ValueError(f"`train_on` needs a root for {name}: name its folder")
-        for stack in tqdm(read(name, root, patients, **options), name, unit=" stacks"):
-            stack = only_labels(stack, labels)
-            if missing := [labels[label] for label in labels if label and label not in stack.drawn]:
-                raise ValueError(
-                    f"`train_on`: nobody drew {', '.join(missing)} in {name}, which would be learnt as background: "
-                    "leave the data set out, or the label"
-                )
-            yield stack
+def split_for(recipe: RecipeArguments, name: str) -> str | None:
+    """Where the sides of a data set stand; a table of a user's own has a column for them."""
+    return None if name == "table" else recipe.splits
+
+
+def train_stacks(recipe: RecipeArguments, entry: dict, labels: dict[int, str]) -> Iterator[LabelledStack]:
+    """Stacks of a data set to learn from: the train side of the split, or all of one that is made."""
+    name = entry["name"]
+    options = {key: value for key, value in entry.items() if key not in ("name", "root", "share")}
+    root = entry.get("root", recipe.data_root if name == recipe.dataset else "")
+    if READERS[name].stamp:
+        patients = patients_of(name, root, **options)
+    elif root:
+        patients = sides_of(name, root, split_for(recipe, name), **options)["train"]
+    else:
+        raise ValueError(f"`train_on` needs a root for {name}: name its folder")
+    for stack in tqdm(read(name, root, patients, **options), name, unit=" stacks"):
+        if stack.masks is not None:
+            yield only_labels(stack, labels)
+
+
+def validation_stacks(recipe: RecipeArguments, labels: dict[int, str]) -> Iterator[LabelledStack]:
+    """What was drawn on the validation patients of each data set to choose on."""
+    for entry in recipe.choose_on or [{"name": recipe.dataset, "root": recipe.data_root}]:
+        patients = sides_of(entry["name"], entry["root"], split_for(recipe, entry["name"]))["validation"]
+        for stack in read(entry["name"], entry["root"], patients):
+            told = told_slices(only_labels(stack, labels)) if stack.masks is not None else None
+            if told is not None:
+                yield told
 
 
 def main() -> None:
@@ -99,11 +118,14 @@ def main() -> None:
     set_seed(training.seed)
 
     id2label = {int(index): name for index, name in recipe.labels.items()}
-    stacks = list(train_stacks(recipe, id2label))
-    train_set = SegmentationSlices(stacks, recipe.end_slice_repeats)
-    chosen_on = sides_of(recipe.dataset, recipe.data_root, recipe.splits)["validation"]
-    validation = [only_labels(stack, id2label) for stack in read(recipe.dataset, recipe.data_root, chosen_on)]
-    patients = sorted({f"{stack.source} {stack.patient}" for stack in stacks})
+    entries = recipe.train_on or [{"name": recipe.dataset}]
+    stacks = [list(train_stacks(recipe, entry, id2label)) for entry in entries]
+    train_sets = [SegmentationSlices(own, id2label, recipe.end_slice_repeats) for own in stacks]
+    train_set = ConcatDataset(train_sets)
+    shares = [entry["share"] for entry in entries if "share" in entry]
+    validation = list(validation_stacks(recipe, id2label))
+    chosen_on = {f"{stack.source} {stack.patient}" for stack in validation}
+    patients = sorted({f"{stack.source} {stack.patient}" for own in stacks for stack in own})
     print(
         f"{len(train_set)} slices a pass of {len(patients)} patients to train on, "
         f"{len(validation)} stacks of {len(chosen_on)} patients to choose on"
@@ -126,6 +148,7 @@ def main() -> None:
         data_collator=AugmentingCollator(recipe.crop_sizes, config.num_labels, settings, training.seed),
         processor=CMRImageProcessor(),
         eval_stacks=validation,
+        weights=weights_of([len(one) for one in train_sets], shares) if shares else None,
     )
     elapsed = ElapsedTime()
     trainer.add_callback(elapsed)

@@ -71,7 +71,8 @@ def small_stack(slices: int = 3) -> LabelledStack:
     pairs = [heart((60, 68), 15.0, k) for k in range(slices)]
     images = np.stack([pair[0] for pair in pairs]).astype(np.float32)
     masks = np.array([0, 3, 2, 1], np.uint8)[np.stack([pair[1] for pair in pairs])]
-    return LabelledStack(images, "patient001", "acdc", masks=masks, spacing_mm=SPACING_MM, slice_distance_mm=10.0)
+    more = {"masks": masks, "drawn": (1, 2, 3), "spacing_mm": SPACING_MM, "slice_distance_mm": 10.0}
+    return LabelledStack(images, "patient001", "acdc", **more)
 
 
 def test_segment_stack_gives_source_sized_labels_whatever_the_batch_size():
@@ -97,7 +98,7 @@ def test_evaluating_leaves_the_model_in_the_mode_it_was_in_and_measures_in_eval_
 
 def test_slices_keep_grey_values_in_proportion_and_know_where_the_heart_is():
     stack = small_stack(4)
-    data = SegmentationSlices([stack, stack])
+    data = SegmentationSlices([stack, stack], [0, *NAMES])
     assert len(data) == 8
     item = data[5]
     assert item["image"].dtype == torch.float16

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from cmr_hf import CMRConfig, CMRForSemanticSegmentation, CMRImageProcessor
 from cmr_hf.finetuning.controls import PlainUNet
 from tests.acdc_factory import write_acdc
+from tests.data.own_set_factory import write_own_set
 
 BACKBONE = {
     "model_type": "cmr_vit",
@@ -160,18 +161,26 @@ def test_several_data_sets_train_one_model_and_the_choice_is_made_on_one(script,
     assert trained_on[2].startswith("phantoms ")
 
 
-def test_when_a_data_set_lacks_a_label_then_it_raises_before_that_is_learnt_as_background(
-    script, recipe, monkeypatch, shared_data
-):
-    emidec = {"name": "emidec", "root": str(shared_data / "emidec")}
-    with pytest.raises(ValueError, match="nobody drew RV in emidec"):
-        run_here(
-            script,
-            monkeypatch,
-            recipe,
-            f"train_on=[{json.dumps(emidec)}]",
-            f"splits={shared_data / 'splits.json'}",
-            f"output_dir={recipe.parent / 'none'}",
-        )
+def test_what_nobody_drew_in_a_data_set_is_neither_learnt_there_nor_judged(script, recipe, monkeypatch, capsys):
+    table = write_own_set(recipe.parent / "own", {f"p{number}": {"drawn": "1 2"} for number in range(6)})
+    own = f"{{name: table, root: {table}}}"
+    folder = recipe.parent / "partly"
+    run_here(
+        script,
+        monkeypatch,
+        recipe,
+        f"train_on=[{{name: acdc, share: 0.25}}, {own[:-1]}, share: 0.75}}]",
+        f"choose_on=[{{name: acdc, root: {recipe.parent / 'acdc'}}}, {own}]",
+        f"output_dir={folder}",
+        "max_steps=2",
+    )
+    assert "of 6 patients to train on, 3 stacks of 2 patients to choose on" in capsys.readouterr().out
+    found = json.loads((folder / "best" / "training.json").read_text())["validation"]
+    assert "eval_acdc_dice_per_volume_RV" in found
+    assert "eval_table_dice_per_volume_myocardium" in found
+    assert "eval_table_dice_per_volume_RV" not in found
+
+
+def test_when_a_data_set_has_no_root_then_it_raises(script, recipe, monkeypatch):
     with pytest.raises(ValueError, match="needs a root for emidec"):
         run_here(script, monkeypatch, recipe, "train_on=[{name: emidec}]", f"output_dir={recipe.parent / 'none'}")

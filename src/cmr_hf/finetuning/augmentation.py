@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
+from ..data.schema import UNKNOWN
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -74,7 +76,7 @@ def warp(
     """Samples one slice at positions in millimetres from its centre.
 
     Args:
-        image (`torch.Tensor` of shape `(h, w)`), mask (same shape): the slice on its source grid.
+        image (`torch.Tensor` of shape `(h, w)`), mask (same shape): the slice on its source grid; `UNKNOWN` stays.
         positions_mm (`torch.Tensor` of shape `(size, size, 2)`): (row, column).
 
     Returns:
@@ -84,9 +86,11 @@ def warp(
     pixels = positions_mm / torch.tensor(spacing_mm) + (extent - 1) / 2
     inside = ((pixels >= -0.5) & (pixels <= extent - 0.5)).all(dim=-1)
     grid = (2 * pixels / (extent - 1) - 1).flip(-1)[None]  # grid_sample wants (x, y)
-    layers = torch.cat((image[None], F.one_hot(mask.long(), classes).movedim(-1, 0).float()))
+    told = mask.long().where(mask != UNKNOWN, classes)
+    layers = torch.cat((image[None], F.one_hot(told, classes + 1).movedim(-1, 0).float()))
     sampled = F.grid_sample(layers[None], grid, mode="bilinear", padding_mode="border", align_corners=True)[0]
-    return sampled[0], sampled[1:].argmax(dim=0).where(inside, 0), inside
+    labels = sampled[1:].argmax(dim=0)
+    return sampled[0], labels.where(labels != classes, UNKNOWN).where(inside, 0), inside
 
 
 def vary_intensities(images: torch.Tensor, settings: Augmentation, generator: torch.Generator) -> torch.Tensor:

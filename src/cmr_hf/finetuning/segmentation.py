@@ -1,38 +1,48 @@
 """Segmentation: slices for the Trainer, and Dice as it is reported, per slice and per volume."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from ..data.schema import LabelledStack
+from ..data.schema import UNKNOWN, LabelledStack
 from ..hub.components_cmr import keep_largest_components
 from ..hub.image_processing_cmr import CMRImageProcessor
 from .augmentation import Augmentation, augment_batch
 
+NOMINAL_SPACING_MM = (1.4, 1.4)  # of the processor, for sources without any
+NEVER = -1e4  # a logit whose softmax is 0
+
 
 class SegmentationSlices(Dataset):
-    """All slices of some stacks, each with the point around which to crop.
+    """All slices of some stacks on which somebody drew, each with the point around which to crop.
 
     Args:
         stacks (iterable of `LabelledStack`)
+        labels (iterable of `int`): ids of the model; those that were not drawn on a slice count in no loss there.
         end_slice_repeats (`int`, defaults to 1): how often each of the two slices at either end of a stack is seen
             for once of the others; whether there is still ventricle at base and apex is what is hard to tell.
     """
 
-    def __init__(self, stacks: Iterable[LabelledStack], end_slice_repeats: int = 1):
+    def __init__(self, stacks: Iterable[LabelledStack], labels: Iterable[int], end_slice_repeats: int = 1):
         self.slices: list[dict] = []
+        labels = sorted(labels)
         for stack in stacks:
-            centre_mm = mask_centre_mm(stack.masks, stack.spacing_mm)
+            centre_mm = mask_centre_mm(stack.masks, stack.spacing_mm or NOMINAL_SPACING_MM)
             images = stack.images.astype(np.float32)
             top = max(float(np.percentile(images, 99.9)), 1e-6)
             count = len(stack.images)
             for index, (image, mask) in enumerate(zip(images, stack.masks, strict=True)):
+                mask, drawn = known_of(mask, stack.drawn)
+                if not drawn:
+                    continue
                 item = {
                     "image": torch.from_numpy(np.clip(image / top, 0, 1).astype(np.float16)),
                     "mask": torch.from_numpy(mask),
-                    "spacing_mm": stack.spacing_mm,
+                    "drawn": torch.tensor([label == 0 or label in drawn for label in labels]),
+                    "spacing_mm": stack.spacing_mm or NOMINAL_SPACING_MM,
                     "heart_mm": centre_mm,
                 }
                 at_end = index < 2 or index >= count - 2
@@ -45,9 +55,70 @@ class SegmentationSlices(Dataset):
         return self.slices[index]
 
 
+def weights_of(lengths: Sequence[int], shares: Sequence[float]) -> torch.Tensor:
+    """Weight of each slice of data sets set end to end, so that each set has its share of what is seen.
+
+    Args:
+        lengths: number of slices of each set.
+        shares: of each set, in any unit.
+
+    Raises:
+        ValueError: a share is missing or not positive, or a set is empty.
+    """
+    if len(lengths) != len(shares) or min((*lengths, *shares)) <= 0:
+        raise ValueError(
+            f"`share` needs a positive number for each data set, and each set slices; got shares {list(shares)} for "
+            f"{list(lengths)} slices: give `share` to all of `train_on` or to none"
+        )
+    parts = [torch.full((count,), share / count) for count, share in zip(lengths, shares, strict=True)]
+    return torch.cat(parts).double()
+
+
+def known_of(mask: np.ndarray, drawn: Iterable[int]) -> tuple[np.ndarray, tuple[int, ...]]:
+    """What a slice's mask says to one who learns from it.
+
+    Args:
+        mask (`np.ndarray` of shape `(y, x)`): ids, `UNKNOWN` where nobody said.
+        drawn (iterable of `int`): ids that were looked for in the stack.
+
+    Returns:
+        The mask, and the ids it tells from all else; none when nobody drew here. Where all that is known are filled
+        outlines, the rest is known to be none of their structures: it becomes 0, and only they are told. So does an
+        id in the mask that was not looked for.
+    """
+    found = set(np.unique(mask).tolist())
+    if strange := found - {0, UNKNOWN, *drawn}:
+        mask = np.where(np.isin(mask, list(strange)), 0, mask).astype(mask.dtype)
+        found = set(np.unique(mask).tolist())
+    inside = found - {0, UNKNOWN}
+    if UNKNOWN not in found or 0 in found:
+        return mask, tuple(drawn)
+    return np.where(mask == UNKNOWN, 0, mask).astype(mask.dtype), tuple(sorted(inside))
+
+
+def merge_undrawn(logits: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
+    """Logits in which classes that nobody drew are part of the background, as they are in the labels.
+
+    Args:
+        logits (`torch.Tensor` of shape `(batch, classes, height, width)`)
+        drawn (`torch.BoolTensor` of shape `(batch, classes)`): the background is always drawn.
+
+    Returns:
+        Logits of the same shape, float32: the softmax of class 0 is the sum over all undrawn classes, theirs is 0.
+
+    Source: the marginal loss of Shi et al. 2021, "Marginal loss and exclusion loss for partially supervised
+    multi-organ segmentation".
+    """
+    logits = logits.float()
+    own = drawn[:, :, None, None].clone()
+    own[:, 0] = False
+    rest = logits.masked_fill(own, -torch.inf).logsumexp(dim=1, keepdim=True)
+    return torch.cat((rest, logits.masked_fill(~own, NEVER)[:, 1:]), dim=1)
+
+
 def mask_centre_mm(masks: np.ndarray, spacing_mm: tuple[float, float]) -> tuple[float, float]:
     """Centroid (row, column) of all labelled pixels, in mm from the centre of the slice; (0, 0) without any."""
-    rows, columns = np.nonzero(masks.any(axis=0))
+    rows, columns = np.nonzero(((masks != 0) & (masks != UNKNOWN)).any(axis=0))
     if len(rows) == 0:
         return 0.0, 0.0
     height, width = masks.shape[-2:]
@@ -80,7 +151,8 @@ class AugmentingCollator:
         on_image = size == max(self.crop_sizes)
         items = [{**item, "centre_mm": (0.0, 0.0) if on_image else item["heart_mm"]} for item in slices]
         pixel_values, labels = augment_batch(items, size, self.classes, self.settings, self.generator)
-        return {"pixel_values": pixel_values, "labels": labels}
+        drawn = torch.stack([item["drawn"] for item in slices])
+        return {"pixel_values": pixel_values, "labels": labels, "drawn": drawn}
 
 
 @torch.inference_mode()
@@ -137,9 +209,30 @@ def dice_table(
 def evaluate_stacks(
     model: torch.nn.Module, processor: CMRImageProcessor, stacks: Iterable[LabelledStack], labels: dict[int, str]
 ) -> dict:
-    """`dice_table` of a model on stacks, on their own grids."""
+    """`dice_table` of a model on stacks, on their own grids; what nobody drew on a stack is not judged there."""
     was_training = model.training
     model.eval()
-    cases = [(segment_stack(model, processor, stack.images, stack.spacing_mm), stack.masks) for stack in stacks]
+    cases = []
+    for stack in stacks:
+        predicted = segment_stack(model, processor, stack.images, stack.spacing_mm)
+        judged = stack.drawn or list(labels)
+        known = stack.masks != UNKNOWN
+        cases.append((predicted * (np.isin(predicted, judged) & known), stack.masks * np.isin(stack.masks, judged)))
     model.train(was_training)
     return dice_table(cases, labels)
+
+
+def told_slices(stack: LabelledStack) -> LabelledStack | None:
+    """The slices of a stack on which somebody drew, as `known_of` has them; `None` when there are none."""
+    told = [known_of(mask, stack.drawn) for mask in stack.masks]
+    kept = [index for index, (_, drawn) in enumerate(told) if drawn]
+    if not kept:
+        return None
+    return replace(
+        stack,
+        images=stack.images[kept],
+        masks=np.stack([told[index][0] for index in kept]),
+        drawn=tuple(sorted(set.intersection(*(set(told[index][1]) for index in kept)))),
+        slice_indices=tuple(stack.slice_indices[index] for index in kept),
+        landmarks=[stack.landmarks[index] for index in kept],
+    )

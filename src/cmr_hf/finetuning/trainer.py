@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.data import Sampler, WeightedRandomSampler
 from transformers import Trainer, TrainerCallback
 
 from ..data.schema import LabelledStack
+from ..hub.decoding_cmr import segmentation_loss
 from ..hub.image_processing_cmr import CMRImageProcessor
-from .segmentation import evaluate_stacks
+from .segmentation import evaluate_stacks, merge_undrawn
 
 
 class SegmentationTrainer(Trainer):
@@ -20,29 +22,60 @@ class SegmentationTrainer(Trainer):
     Args:
         processor (`CMRImageProcessor`): saved beside each checkpoint.
         eval_stacks (`list` of `LabelledStack`): what `evaluate` measures on; `eval_dice` is the mean of the classes,
-            per volume, and chooses the best checkpoint.
+            per volume, and then of the data sets, and chooses the best checkpoint.
+        weights (`torch.Tensor` of shape `(slices,)`, *optional*): how often each slice is drawn; by default each once
+            a pass.
     """
 
-    def __init__(self, *args, processor: CMRImageProcessor, eval_stacks: Sequence[LabelledStack], **kwargs):
+    def __init__(
+        self,
+        *args,
+        processor: CMRImageProcessor,
+        eval_stacks: Sequence[LabelledStack],
+        weights: torch.Tensor | None = None,
+        **kwargs,
+    ):
         super().__init__(*args, processing_class=processor, eval_dataset=list(eval_stacks), **kwargs)
         self.processor = processor
         self.eval_stacks = list(eval_stacks)
+        self.weights = weights
+
+    def compute_loss(
+        self, model: torch.nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any
+    ) -> Any:
+        """The model's own loss, where classes that nobody drew on a slice are part of its background."""
+        outputs = model(pixel_values=inputs["pixel_values"])
+        config = self.accelerator.unwrap_model(model).config
+        loss = segmentation_loss(merge_undrawn(outputs.logits, inputs["drawn"]), inputs["labels"], config)
+        return (loss, outputs) if return_outputs else loss
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
+        if self.weights is None:
+            return super()._get_train_sampler(train_dataset)
+        generator = torch.Generator().manual_seed(self.args.seed)
+        return WeightedRandomSampler(self.weights, len(self.weights), generator=generator)
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
         stacks = self.eval_stacks if eval_dataset is None else eval_dataset
         labels = {index: name for index, name in self.model.config.id2label.items() if index != 0}
-        with torch.autocast(self.args.device.type, dtype=torch.bfloat16, enabled=self.args.bf16):
-            table = evaluate_stacks(self.model, self.processor, stacks, labels)
-        metrics = {
-            f"{metric_key_prefix}_dice_{level}_{name.replace(' ', '_')}": entry["mean"]
-            for level, entries in table.items()
-            for name, entry in entries.items()
-            if entry["mean"] is not None
-        }
-        volumes = [entry["mean"] for entry in table["per_volume"].values() if entry["mean"] is not None]
-        metrics[f"{metric_key_prefix}_dice"] = sum(volumes) / len(volumes) if volumes else 0.0
+        sources = sorted({stack.source for stack in stacks})
+        metrics, means = {}, []
+        for source in sources:
+            with torch.autocast(self.args.device.type, dtype=torch.bfloat16, enabled=self.args.bf16):
+                own = [stack for stack in stacks if stack.source == source]
+                table = evaluate_stacks(self.model, self.processor, own, labels)
+            prefix = metric_key_prefix if len(sources) == 1 else f"{metric_key_prefix}_{source}"
+            metrics |= {
+                f"{prefix}_dice_{level}_{name.replace(' ', '_')}": entry["mean"]
+                for level, entries in table.items()
+                for name, entry in entries.items()
+                if entry["mean"] is not None
+            }
+            volumes = [entry["mean"] for entry in table["per_volume"].values() if entry["mean"] is not None]
+            means.append(sum(volumes) / len(volumes) if volumes else 0.0)
+        metrics[f"{metric_key_prefix}_dice"] = sum(means) / len(means)
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
