@@ -5,9 +5,10 @@ from itertools import product
 import numpy as np
 import pytest
 
-from cmr_hf.evaluation.classes import auc
+from cmr_hf.evaluation.classes import calibration_error, mean_auc
 from cmr_hf.evaluation.resampling import (
     auc_interval,
+    calibration_interval,
     compare_groups,
     compare_means,
     draws,
@@ -97,19 +98,26 @@ def test_balanced_accuracy_is_drawn_by_patient_and_a_lost_class_is_left_out():
     assert (found.lower, found.upper) == pytest.approx(tuple(np.percentile(means, (2.5, 97.5))))
 
 
-def test_the_auc_of_each_resample_is_that_of_the_drawn_patients():
+@pytest.mark.parametrize("classes", [2, 3])
+def test_auc_and_calibration_of_each_resample_are_those_of_the_drawn_patients(classes):
     rng = np.random.default_rng(0)
     patients = [f"p{i // 3}" for i in range(30)]
-    positive = rng.random(30) < 0.5
-    scores = np.round(rng.normal(size=30) + positive, 1)
-    found = auc_interval(scores, positive, patients, resamples=200, seed=5)
-    values = []
-    for counts in draws(10, 200, 5):
+    truth = rng.integers(0, classes, 30)
+    chances = np.round(rng.dirichlet(np.ones(classes), 30) + np.eye(classes)[truth], 1)
+    chances /= chances.sum(axis=1, keepdims=True)
+    areas, errors = [], []
+    for counts in draws(10, 150, 5):
         index = [i for i, p in enumerate(patients) for _ in range(int(counts[int(p[1:])]))]
-        if 0 < positive[index].sum() < len(index):
-            values.append(auc(scores[index], positive[index]))
-    assert found.value == pytest.approx(auc(scores, positive))
-    assert (found.lower, found.upper) == pytest.approx(tuple(np.percentile(values, (2.5, 97.5))))
+        errors.append(calibration_error(chances[index], truth[index]))
+        if len(set(truth[index])) > 1:
+            areas.append(mean_auc(chances[index], truth[index]))
+    for interval, values, value in (
+        (auc_interval(chances, truth, patients, 150, 5), areas, mean_auc(chances, truth)),
+        (calibration_interval(chances, truth, patients, 150, 5), errors, calibration_error(chances, truth)),
+    ):
+        assert interval.value == pytest.approx(value)
+        assert (interval.lower, interval.upper) == pytest.approx(tuple(np.percentile(values, (2.5, 97.5))))
+        assert (interval.patients, interval.cases) == (10, 30)
 
 
 @pytest.mark.parametrize("number", [1, 6, 20, 49])

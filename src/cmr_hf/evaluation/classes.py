@@ -116,11 +116,15 @@ def calibration_error(chances: np.ndarray, truth: Sequence[int], bins: int = BIN
 
     Source: Guo et al. 2017, "On calibration of modern neural networks".
     """
+    gaps, place = calibration_gaps(chances, truth, bins)
+    return float(np.abs(np.bincount(place, weights=gaps, minlength=bins)).sum() / len(gaps))
+
+
+def calibration_gaps(chances: np.ndarray, truth: Sequence[int], bins: int = BINS) -> tuple[np.ndarray, np.ndarray]:
+    """Right (1 or 0) minus confidence of each sample, and the bin of its confidence."""
     chances, truth = _chances(chances, truth)
     confidence, right = chances.max(axis=1), chances.argmax(axis=1) == truth
-    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    gaps = np.bincount(place, weights=right - confidence, minlength=bins)
-    return float(np.abs(gaps).sum() / len(truth))
+    return right - confidence, np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
 
 
 def average_ranks(values: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from math import comb, erfc, sqrt
 
 import numpy as np
 
-from .classes import auc, average_ranks
+from .classes import BINS, average_ranks, calibration_error, calibration_gaps, mean_auc
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -131,34 +131,61 @@ def mean_of_groups_interval(
 
 
 def auc_interval(
-    scores: Sequence[float],
-    positive: Sequence[bool],
-    patients: Sequence[str],
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    chances: np.ndarray, truth: Sequence[int], patients: Sequence[str], resamples: int = RESAMPLES, seed: int = 0
 ) -> Interval:
-    """AUC with its interval; resamples without one of the classes are left out.
+    """`mean_auc` with its interval; a resample counts the classes that it has, and not at all with one class only.
+
+    Args:
+        chances (`np.ndarray` of shape `(n, classes)`): probabilities.
+        truth (`Sequence` of `int`): ids.
+        patients (`Sequence` of `str`): whose it is.
 
     Raises:
-        ValueError: only one class is there.
+        ValueError: all samples are of one class.
     """
-    value = auc(scores, positive)
-    scores, positive = np.asarray(scores, dtype=float), np.asarray(positive, dtype=bool)
+    value = mean_auc(chances, truth)
+    chances, truth = np.asarray(chances, dtype=float), np.asarray(truth)
     names, place = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
-    number = len(names)
-    if number < LEAST_PATIENTS:
-        return Interval(value, None, None, number, len(scores))
+    if len(names) < LEAST_PATIENTS:
+        return Interval(value, None, None, len(names), len(truth))
+    drawn = draws(len(names), resamples, seed)
+    classes = (1,) if chances.shape[1] == 2 else [index for index in range(chances.shape[1]) if (truth == index).any()]
+    total, found = np.zeros(resamples), np.zeros(resamples)
+    for index in classes:
+        wins, pairs = _wins(chances[:, index], truth == index, place, drawn)
+        total += np.divide(wins, pairs, out=np.zeros(resamples), where=pairs > 0)
+        found += pairs > 0
+    return Interval(value, *_percentiles(total[found > 0] / found[found > 0]), len(names), len(truth))
+
+
+def _wins(
+    scores: np.ndarray, positive: np.ndarray, place: np.ndarray, drawn: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """In each resample, how often a positive sample scores higher than a negative one, and of how many pairs."""
+    number = drawn.shape[1]
     wins = np.zeros((number, number))  # of the positives of one patient over the negatives of another
     for patient, score in zip(place[positive], scores[positive], strict=True):
         won = (score > scores[~positive]) + 0.5 * (score == scores[~positive])
         wins[patient] += np.bincount(place[~positive], weights=won, minlength=number)
     ups = np.bincount(place[positive], minlength=number).astype(float)
     downs = np.bincount(place[~positive], minlength=number).astype(float)
-    drawn = draws(number, resamples, seed)
-    pairs = (drawn @ ups) * (drawn @ downs)
-    kept = pairs > 0
-    values = ((drawn @ wins) * drawn).sum(axis=1)[kept] / pairs[kept]
-    return Interval(value, *_percentiles(values), number, len(scores))
+    return ((drawn @ wins) * drawn).sum(axis=1), (drawn @ ups) * (drawn @ downs)
+
+
+def calibration_interval(
+    chances: np.ndarray, truth: Sequence[int], patients: Sequence[str], resamples: int = RESAMPLES, seed: int = 0
+) -> Interval:
+    """`calibration_error` with its interval. With few samples both are too high: chance leaves gaps too."""
+    value = calibration_error(chances, truth)
+    gaps, bins = calibration_gaps(chances, truth)
+    names, place = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
+    if len(names) < LEAST_PATIENTS:
+        return Interval(value, None, None, len(names), len(gaps))
+    sums = np.zeros((len(names), BINS))
+    np.add.at(sums, (place, bins), gaps)
+    drawn = draws(len(names), resamples, seed)
+    values = np.abs(drawn @ sums).sum(axis=1) / (drawn @ np.bincount(place))
+    return Interval(value, *_percentiles(values), len(names), len(gaps))
 
 
 def compare_means(

@@ -13,7 +13,7 @@ import numpy as np
 from .overlap import checked_pair
 
 PERCENTILE = 95.0
-ROWS_AT_ONCE = 2048  # of the matrix of distances, which bounds memory
+ROWS_AT_ONCE = 32  # of the matrix of distances: what stays in the cache is ten times as fast
 
 
 @dataclass(frozen=True)
@@ -76,14 +76,23 @@ def surface_distances(predicted: np.ndarray, truth: np.ndarray, spacing_mm: Sequ
         )
     if not predicted.any() or not truth.any():
         return None
-    ours, theirs = (np.argwhere(surface(mask)) * step_mm for mask in (predicted, truth))
+    return SurfaceDistances(*_nearest(*(np.argwhere(surface(mask)) * step_mm for mask in (predicted, truth))))
+
+
+def _nearest(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distance of each of our points to the nearest of theirs, and the other way round; points `(n, axes)`."""
     to_truth, to_prediction = np.empty(len(ours)), np.full(len(theirs), np.inf)
+    columns = np.ascontiguousarray(theirs.T)
     for start in range(0, len(ours), ROWS_AT_ONCE):
-        part = slice(start, start + ROWS_AT_ONCE)
-        squared = sum((ours[part, axis, None] - theirs[None, :, axis]) ** 2 for axis in range(predicted.ndim))
-        to_truth[part] = np.sqrt(squared.min(axis=1))
-        to_prediction = np.minimum(to_prediction, np.sqrt(squared.min(axis=0)))
-    return SurfaceDistances(to_truth, to_prediction)
+        part = ours[start : start + ROWS_AT_ONCE]
+        squared = np.zeros((len(part), len(theirs)))
+        for axis, column in enumerate(columns):
+            apart = np.subtract.outer(part[:, axis], column)
+            apart *= apart
+            squared += apart
+        to_truth[start : start + len(part)] = squared.min(axis=1)
+        np.minimum(to_prediction, squared.min(axis=0), out=to_prediction)
+    return np.sqrt(to_truth), np.sqrt(to_prediction)
 
 
 def landmark_distances_mm(
