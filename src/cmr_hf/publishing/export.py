@@ -19,8 +19,6 @@ from typing import Any
 from uuid import uuid4
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save as to_safetensors
 from transformers import Pipeline, PreTrainedConfig, PreTrainedModel
 from transformers.dynamic_module_utils import get_relative_import_files
 from transformers.utils import logging
@@ -29,6 +27,7 @@ from .. import __version__
 from ..hub import modeling_cmr
 from ..hub.image_processing_cmr import CMRImageProcessor
 from .card import is_generated, licence_of, minimal_card
+from .weight_files import PATTERNS, same_weights, write_weights
 
 logger = logging.get_logger(__name__)
 
@@ -42,7 +41,8 @@ LEFT_OUT = ("_name_or_path", "_commit_hash", "auto_map", "custom_pipelines", STA
 LEFT_OUT_OF_BACKBONE = (*LEFT_OUT, "architectures", "dtype", "transformers_version")
 
 LEGAL = ("LICENSE*", "LICENCE*", "ATTRIBUTION*", "NOTICE*")
-STALE = ("results.json", "*_cmr.py", "pipeline_cmr_*.py")  # of an earlier export, untrue once the weights change
+# of an earlier export, untrue once the weights change
+STALE = ("results.json", "*_cmr.py", "pipeline_cmr_*.py", *PATTERNS)
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,7 @@ def export(
     *,
     image_processor: CMRImageProcessor | None = None,
     dtype: torch.dtype | None = None,
+    max_shard_size: int | str = "5GB",
 ) -> Path:
     """Publishes a model into a folder that `pipeline(task, model=folder)` opens.
 
@@ -105,6 +106,7 @@ def export(
         image_processor (`CMRImageProcessor`, *optional*): by default the pipeline's, or the one beside the weights.
         dtype (`torch.dtype`, *optional*): how weights are stored (float16 halves the file), by default as they are.
             The folder always asks to be computed in float32; pass `dtype=` when loading for anything else.
+        max_shard_size (`int` or `str`, defaults to "5GB"): in bytes; larger weights are written in several files.
 
     Returns:
         The folder.
@@ -120,7 +122,8 @@ def export(
     pipelines = [TASKS[name].pipeline.split(".")[0] for name in (task, ENCODER_TASK)]
     modules = {"configuration_cmr", "modeling_cmr", "image_processing_cmr", *pipelines}
     with _staged(folder, STALE) as staging:
-        _write_model(staging, model, weights, _config_for_hub(model, task))
+        _write_json(staging / "config.json", _config_for_hub(model, task))
+        write_weights(staging, weights, max_shard_size)
         auto_map = {"AutoImageProcessor": "image_processing_cmr.CMRImageProcessor"}
         _write_json(staging / "preprocessor_config.json", _processor_fields(processor) | {"auto_map": auto_map})
         for file in _code(modules):
@@ -158,7 +161,8 @@ def save_embedded(
     folder = _checked_target(folder, for_export=False)
     model, processor = _model_and_processor(model, image_processor)
     with _staged(folder) as staging:
-        _write_model(staging, model, _stored_weights(model, dtype), _config_fields(model))
+        _write_json(staging / "config.json", _config_fields(model))
+        write_weights(staging, _stored_weights(model, dtype))
         _write_json(staging / "preprocessor_config.json", _processor_fields(processor))
     return folder
 
@@ -286,12 +290,6 @@ def _code(modules: set[str]) -> list[Path]:
     return sorted(files.union(*({Path(found) for found in get_relative_import_files(file)} for file in files)))
 
 
-def _write_model(folder: Path, model: PreTrainedModel, weights: dict, config: dict) -> None:
-    _write_json(folder / "config.json", config)
-    # as bytes, so that the file gets the usual permissions: `save_file` makes it private to this user
-    (folder / "model.safetensors").write_bytes(to_safetensors(weights, metadata={"format": "pt"}))
-
-
 def _write_json(path: Path, fields: dict) -> None:
     text = json.dumps(fields, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8")
@@ -302,7 +300,7 @@ def _accompany(staging: Path, folder: Path, source: Path | None, weights: dict) 
     if source is None:
         return
     files = _legal_files(source)
-    if _same_weights(weights, source / "model.safetensors"):
+    if same_weights(weights, source):
         readme = source / "README.md"
         files += [readme] if readme.is_file() and not is_generated(readme) else []
         files += [file for file in [source / "results.json"] if file.is_file()]
@@ -316,21 +314,6 @@ def _legal_files(folder: Path) -> list[Path]:
 
 def _has_own_readme(folder: Path) -> bool:
     return (folder / "README.md").is_file() and not is_generated(folder / "README.md")
-
-
-def _same_weights(weights: dict[str, torch.Tensor], file: Path) -> bool:
-    """Whether a file holds these weights, up to the shorter of the two number formats."""
-    if not file.is_file():
-        return False
-    with safe_open(file, framework="pt") as stored:
-        if set(stored.keys()) != set(weights):
-            return False
-        for name, mine in weights.items():
-            theirs = stored.get_tensor(name)
-            short = min(mine.dtype, theirs.dtype, key=lambda dtype: dtype.itemsize)
-            if not torch.equal(mine.to(short), theirs.to(short)):
-                return False
-    return True
 
 
 @contextmanager
