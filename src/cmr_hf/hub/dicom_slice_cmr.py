@@ -77,7 +77,11 @@ def read_headers(path: Path, name: str, spacing_mm: Spacing) -> list[DicomSlice]
     Raises:
         ReadingError: the file is no gray MR image, or its header is damaged or absurd.
     """
-    dataset = parse(path, name, header_only=True)
+    return headers_of(parse(path, name, header_only=True), path, name, spacing_mm)
+
+
+def headers_of(dataset: Any, path: Path, name: str, spacing_mm: Spacing) -> list[DicomSlice]:
+    """`read_headers` of a file that is parsed already."""
     with quiet():
         _check_kind(dataset, name)
         matrix = (int(number(dataset, "Rows") or 0), int(number(dataset, "Columns") or 0))

@@ -30,8 +30,12 @@ def looks_like_dicom(head: bytes) -> bool:
     return head[128:132] == b"DICM" or head[:2] in _FIRST_TAGS
 
 
-def parse(path: Path, name: str, header_only: bool) -> Any:
-    """Parses one DICOM file into a pydicom data set; raises ReadingError for anything else."""
+def parse(path: Path, name: str, header_only: bool, tags: list | None = None) -> Any:
+    """Parses one DICOM file into a pydicom data set, of its top level only `tags` where given.
+
+    Raises:
+        ReadingError: anything but a DICOM file.
+    """
     if pydicom is None:
         raise ReadingError(f"{name} needs pydicom to be read: pip install pydicom")
     head = file_head(path, name)
@@ -45,7 +49,7 @@ def parse(path: Path, name: str, header_only: bool) -> Any:
                 raise ReadingError(
                     f"{name} needs at most 4 MiB when deflated: inflate it (dcmconv --write-xfer-little)"
                 )
-            return pydicom.dcmread(path, force=True, stop_before_pixels=header_only)
+            return pydicom.dcmread(path, force=True, stop_before_pixels=header_only, specific_tags=tags)
     except ReadingError:
         raise
     except Exception as error:  # pydicom raises many types on damaged bytes

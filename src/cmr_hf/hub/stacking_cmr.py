@@ -87,7 +87,7 @@ def arrange(
     def leave(rest: Iterable[DicomSlice], reason: str) -> None:
         left_out.extend({"file": one.name, "reason": reason} for one in rest)
 
-    depths, measured = _depths(slices)
+    depths, measured = depths_of(slices)
     order = np.argsort(depths, kind="stable")
     positions: list[tuple[float, list[DicomSlice]]] = []
     for index in order:
@@ -127,7 +127,7 @@ def _moment(one: DicomSlice) -> tuple | str:
     return times if any(time is not None for time in times) else one.name
 
 
-def _depths(slices: list[DicomSlice]) -> tuple[list[float], bool]:
+def depths_of(slices: list[DicomSlice]) -> tuple[list[float], bool]:
     """Each slice's position along the normal, else SliceLocation (both in mm), else its place in the export.
 
     The flag says whether they are in mm. Without any position that is InStackPositionNumber; else slices that
