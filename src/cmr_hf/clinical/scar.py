@@ -6,8 +6,8 @@
   robust), so that a slope of the coils does not count as noise.
 - *n SD*: signal above mean + n × SD of remote myocardium; 5 by default.
 - *Full width at half maximum*: signal above half way between remote mean and maximum, the 95th percentile of what lies
-  beyond 5 SD (Amado et al., J Am Coll Cardiol 2004;44:2383; half way from the remote mean, not from 0, so that an offset
-  of phase-sensitive pictures does not matter). Only where it touches such a pixel.
+  beyond 5 SD (Amado et al., J Am Coll Cardiol 2004;44:2383; half way from the remote mean, not from 0, so that an
+  offset of phase-sensitive pictures does not matter). Only where it touches such a pixel.
 - *labels*: label 6 of the model.
 
 Pieces of less than 20 mm², and pieces that lie wholly within a pixel of the cavity (bright blood in the same pixel),
