@@ -1,4 +1,4 @@
-"""`cmr-hf segment | classify | landmarks | features | data check | phantom | demo | info`: the command line.
+"""`cmr-hf segment | classify | … | publish | download | demo | info`: the command line; `--help` lists all.
 
 Results go to stdout, progress and problems to stderr.
 """
@@ -13,9 +13,11 @@ from .about import info
 from .checking import check_data
 from .classifying import TASKS, classify
 from .common import DEFAULT_MODEL, WrongUsageError, one_line
+from .downloading import add_download
 from .extracting import KINDS, features
 from .locating import landmarks
 from .making import add_phantom
+from .publishing import add_publish
 from .segmenting import demo, segment
 
 IMAGES = "DICOM file or folder of one stack, NIfTI, PNG, JPEG"
@@ -90,6 +92,9 @@ def _parser() -> argparse.ArgumentParser:
     looked.set_defaults(run=check_data)
 
     add_phantom(commands.add_parser("phantom", help="a made-up patient's whole study as DICOM, with its truth"))
+
+    add_publish(commands.add_parser("publish", help="a model on the Hub, with its card; --dry-run only shows"))
+    add_download(commands.add_parser("download", help="a model from the Hub or a mirror, to use offline"))
 
     about = commands.add_parser("info", help="versions, embedded models and samples")
     about.set_defaults(run=info)
