@@ -27,6 +27,7 @@ HEADS = {
     "CMRForImageClassification": (CMRForImageClassification, "classification"),
     "CMRForLandmarkDetection": (CMRForLandmarkDetection, "landmarks"),
 }
+CALLED = {("lge", "lge"): "present", ("lge", "no lge"): "none"}  # class names that are no words of a label table
 FIELDS = {  # task of a classification model -> what of a stack it tells
     "cmr-view-classification": "view",
     "cmr-image-type-classification": "image_type",
@@ -103,7 +104,7 @@ def columns_of(id2label: Mapping[int, str], field: str, classes: Sequence[str]) 
     ids: dict[str, int] = {}
     for index, name in id2label.items():
         try:
-            word = name if name in classes else word_of(field, name)
+            word = name if name in classes else CALLED.get((field, plain(name))) or word_of(field, name)
         except ReadingError:
             word = None
         if word not in classes:
