@@ -17,6 +17,7 @@ from .words import Words
 
 TEMPLATE = Path(__file__).with_name("model_card.md")
 NOT_STATED = "Not stated."
+LOCAL = ("root", "data_root", "splits", "output_dir")  # where it was trained, not how
 TAGS = ["cardiac-mri", "cmr", "medical-imaging"]
 # What a reader asks of a recipe first; the whole of it is in results.json
 RECIPE = (
@@ -163,10 +164,13 @@ def _recipe(training: Mapping[str, Any] | None, told: bool) -> str:
 
 
 def _value(value: Any) -> str:
+    """A value in a cell; of a path the last part, and none of what is only so on one machine."""
     if isinstance(value, (list, tuple)):
         return ", ".join(_value(one) for one in value)
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_value(one)}" for name, one in value.items())
+        return " ".join(f"{name} {_value(one)}" for name, one in value.items() if name not in LOCAL)
+    if isinstance(value, str) and Path(value).is_absolute():
+        return Path(value).name
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
