@@ -252,7 +252,8 @@ def _ge_part(dataset: Any) -> int | None:
 
 def _rr_ms(frame: Frame) -> float | None:
     """From one heart beat to the next, as the header says, if it can be one: 250 to 2500 ms."""
-    rate = number(frame.dataset, "HeartRate")
+    gated = frame.number("TriggerTime") is not None
+    rate = number(frame.dataset, "HeartRate") if gated else None  # without a trigger it is left over from before
     for value in (
         frame.number("RRIntervalTimeNominal", _CARDIAC),
         number(frame.dataset, "NominalInterval"),
@@ -284,12 +285,16 @@ def _filed_s(dataset: Any) -> float | None:
 
 
 def _seconds(moment: str) -> float | None:
-    """Seconds of "YYYYMMDDHHMMSS.FFFFFF"; None for anything shorter or odd."""
+    """Seconds of "YYYYMMDDHHMMSS.FFFFFF"; an odd date, as of anonymised files, counts as any day; else None."""
     digits, _, rest = moment.strip().partition(".")
-    digits = digits.replace(":", "")
-    try:
-        whole = datetime.strptime(digits[:14], "%Y%m%d%H%M%S")
-    except ValueError:
+    digits = digits.replace(":", "")[:14]
+    whole = None
+    for written in (digits, _ANY_DAY + digits[8:]):
+        try:
+            whole = whole or datetime.strptime(written, "%Y%m%d%H%M%S")
+        except ValueError:
+            continue
+    if whole is None or len(digits) < 14:
         return None
     fraction = "".join(sign for sign in rest[:6] if sign.isdigit())
     return (whole - datetime(2000, 1, 1)).total_seconds() + (float(f"0.{fraction}") if fraction else 0.0)

@@ -64,7 +64,9 @@ def axis_of(positions: Sequence[Sequence[FrameHeader]]) -> str:
     votes: Counter[str] = Counter()
     for frames in several:
         votes[_axis_of_one(frames)] += len(frames)
-    return max(votes, key=lambda axis: (votes[axis], axis))
+    axis = max(votes, key=lambda axis: (votes[axis], axis))
+    twice = all(len(frames) <= 2 for frames in several)  # nothing was followed over time: the slices came out twice
+    return "still" if axis == "repeat" and twice else axis
 
 
 def _distinct(values: Sequence[float | None]) -> int:
@@ -85,6 +87,8 @@ def _axis_of_one(frames: Sequence[FrameHeader]) -> str:
     taken = [one.taken_s for one in frames]
     if count >= 3 and _distinct(taken) == count and np.ptp(taken) > 0.5e-3 * rr * (count - 1):
         return "repeat"  # a heart beat or more between one and the next: perfusion, or repeats
+    if None not in triggers and spread == 0 and count < _MIN_UNTIMED_PHASES:
+        return "repeat"  # all at one moment of the cycle
     if any(_distinct([getattr(one.slice, key) for one in frames]) == count for key in ("percent", "temporal")):
         return "phase"
     return "phase" if count >= _MIN_UNTIMED_PHASES or _distinct(triggers) == count > 2 else "repeat"

@@ -77,13 +77,15 @@ def _partners(stacks: Sequence[Stack]) -> Iterator[Relation]:
         close = [one for one in same if "flow" in one.terms or set(one.series_uids) & set(stack.series_uids)]
         if partner := _nearest(stack, close):
             yield Relation("flow: phase and magnitude", (stack.id, partner.id))
-    sources = [one for one in stacks if one.axis in ("inversion", "preparation", "echo")]
+    sources = [
+        one
+        for one in stacks
+        if one.axis in ("inversion", "preparation", "echo") or (one.axis == "repeat" and "T2 preparation" in one.terms)
+    ]
     for stack in stacks:
         if not stack.image_type.detail.split(",")[0].endswith("map"):
             continue
-        axes = {"T1": ("inversion",), "T2": ("preparation", "echo")}.get(
-            stack.image_type.value, ("echo", "preparation")
-        )
+        axes = {"T1": ("inversion",), "T2": ("preparation", "echo", "repeat")}.get(stack.image_type.value, ("echo",))
         fitting = [
             one for one in sources if one.axis in axes and not is_phase_image(one) and _may_be_source(one, stack)
         ]

@@ -23,6 +23,7 @@ from .opinions import image_type_opinion, long_axis_of, view_opinion
 from .patient import PatientFacts, agreed_facts
 from .persons import apart
 from .relations import Relation, relations_of
+from .reporting import study_report
 from .runs import moment_of, runs_of
 from .stacks import Stack, stack_of
 
@@ -82,6 +83,10 @@ class Study:
             if stack.id == number:
                 return stack
         raise KeyError(f"a stack's id from 1 to {len(self.stacks)} is needed, got {number}: see study.stacks")
+
+    def report(self, file_names: bool = False) -> dict[str, Any]:
+        """Plain data for JSON, see `study_report`; names of files only when asked for."""
+        return study_report(self, file_names)
 
     def close(self) -> None:
         """Removes what a zip was unpacked to; also done when nothing of the study is in use any more."""
