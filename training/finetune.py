@@ -1,174 +1,114 @@
-"""Fine-tunes a CMR model on labelled stacks with the transformers Trainer.
+"""Fine-tunes a CMR model with the transformers Trainer: any of the paper's eleven experiments, on any data.
 
-    accelerate launch training/finetune.py --config training/configs/segment_cine_sax.yaml
-    accelerate launch training/finetune.py --config training/configs/segment_cine_sax.yaml \\
-        max_steps=100 output_dir=runs/try
+    accelerate launch training/finetune.py --config training/configs/experiment_2_view.yaml
+    accelerate launch training/finetune.py --config training/configs/experiment_2_view.yaml \\
+        init_from=runs/pretrain/release arm=vit output_dir=runs/view_dino
+    accelerate launch training/finetune.py --config training/configs/experiment_2_view.yaml arm=resnet \\
+        init_from=microsoft/resnet-50 output_dir=runs/view_resnet
 
-The keys of the YAML file are the arguments: those of `RecipeArguments` below and of `transformers.TrainingArguments`;
-`key=value` on the command line overrides the file. Run it again with the same `output_dir` and it goes on from the
-last checkpoint. The best model on the validation patients is saved, with its processor, in `output_dir/best`.
+The keys of the YAML file are the arguments: those of `cmr_hf.finetuning.arguments.RecipeArguments` and of
+`transformers.TrainingArguments`; `key=value` on the command line overrides the file. Run it again with the same
+`output_dir` and it goes on from the last checkpoint. The best model on the validation patients is saved, with its
+processor, in `output_dir/best`, which `pipeline(task, model=…)` opens.
+
+Several tasks on one frozen encoder, heads and decoders alone (or LoRA: `lora={r: 8}` instead of `freeze`):
+
+    accelerate launch training/finetune.py freeze=encoder init_from=runs/pretrain/release output_dir=runs/shared \\
+        --config training/configs/experiment_2_view.yaml --config training/configs/experiment_3_cine_sax.yaml
 """
 
-import argparse
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
-import yaml
-from torch.utils.data import ConcatDataset
-from tqdm import tqdm
-from transformers import HfArgumentParser, TrainingArguments, set_seed
+from transformers import EarlyStoppingCallback, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
-from cmr_hf.data.loading import sides_of
-from cmr_hf.data.readers import READERS, patients_of, read
-from cmr_hf.data.schema import LabelledStack, only_labels
-from cmr_hf.finetuning.augmentation import Augmentation
-from cmr_hf.finetuning.controls import PlainUNet
-from cmr_hf.finetuning.segmentation import AugmentingCollator, SegmentationSlices, told_slices, weights_of
-from cmr_hf.finetuning.trainer import ElapsedTime, SegmentationTrainer
-from cmr_hf.hub.configuration_cmr import CMRConfig
-from cmr_hf.hub.image_processing_cmr import CMRImageProcessor
-from cmr_hf.hub.modeling_cmr import CMRForSemanticSegmentation
+from cmr_hf.finetuning.arguments import RecipeArguments, command_line, overridden, parsed, recipe_values
+from cmr_hf.finetuning.models import NotMeasuredError, build_model, fingerprint, merge_lora, write_not_measured
+from cmr_hf.finetuning.tasks import build_trainer, gather
+from cmr_hf.finetuning.trainer import ElapsedTime
 
 
-@dataclass
-class RecipeArguments:
-    data_root: str = field(metadata={"help": "folder of `dataset`"})
-    splits: str = field(metadata={"help": "JSON with the patients of each side"})
-    dataset: str = field(default="acdc", metadata={"help": "data set of `cmr_hf.data.load` to choose the model on"})
-    train_on: list[dict] = field(
-        default_factory=list,
-        metadata={
-            "help": "data sets to learn from: `name`, `root`, `share` of what is seen, options of their readers; "
-            "by default `dataset` alone"
-        },
-    )
-    choose_on: list[dict] = field(
-        default_factory=list,
-        metadata={
-            "help": "data sets whose validation patients choose the best model, `name` and `root`; by default `dataset`"
-        },
-    )
-    arm: str = field(default="vit", metadata={"help": "vit, or unet: the plain U-Net that the ViT must beat"})
-    model: dict = field(default_factory=dict, metadata={"help": "fields of CMRConfig"})
-    init_from: str | None = field(default=None, metadata={"help": "folder of a ViT model of this shape to go on from"})
-    labels: dict = field(default_factory=dict, metadata={"help": "id: name, background first"})
-    augmentation: dict = field(default_factory=dict, metadata={"help": "fields of Augmentation"})
-    crop_sizes: list[int] = field(default_factory=lambda: [224], metadata={"help": "one is drawn for each batch"})
-    end_slice_repeats: int = field(default=1, metadata={"help": "how often slices at base and apex are seen"})
-    threads: int = field(default=0, metadata={"help": "CPU threads of torch; 0 leaves its choice"})
-
-    def __post_init__(self) -> None:
-        if self.arm not in ("vit", "unet"):
-            raise ValueError(f"`arm` must be one of vit and unet, got {self.arm!r}")
-
-
-def parse() -> tuple[RecipeArguments, TrainingArguments, dict]:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", required=True, type=Path)
-    parser.add_argument("overrides", nargs="*", metavar="key=value")
-    options = parser.parse_args()
-    values = yaml.safe_load(options.config.read_text(encoding="utf-8"))
-    for override in options.overrides:
-        key, _, value = override.partition("=")
-        values[key] = yaml.safe_load(value)
-    values.setdefault("use_cpu", not torch.accelerator.is_available())  # bf16 on a CPU must be asked for
-    recipe, training = HfArgumentParser((RecipeArguments, TrainingArguments)).parse_dict(values)
-    return recipe, training, values
-
-
-def split_for(recipe: RecipeArguments, name: str) -> str | None:
-    """Where the sides of a data set stand; a table of a user's own has a column for them."""
-    return None if name == "table" else recipe.splits
-
-
-def train_stacks(recipe: RecipeArguments, entry: dict, labels: dict[int, str]) -> Iterator[LabelledStack]:
-    """Stacks of a data set to learn from: the train side of the split, or all of one that is made."""
-    name = entry["name"]
-    options = {key: value for key, value in entry.items() if key not in ("name", "root", "share")}
-    root = entry.get("root", recipe.data_root if name == recipe.dataset else "")
-    if READERS[name].stamp:
-        patients = patients_of(name, root, **options)
-    elif root:
-        patients = sides_of(name, root, split_for(recipe, name), **options)["train"]
-    else:
-        raise ValueError(f"`train_on` needs a root for {name}: name its folder")
-    for stack in tqdm(read(name, root, patients, **options), name, unit=" stacks"):
-        if stack.masks is not None:
-            yield only_labels(stack, labels)
-
-
-def validation_stacks(recipe: RecipeArguments, labels: dict[int, str]) -> Iterator[LabelledStack]:
-    """What was drawn on the validation patients of each data set to choose on."""
-    for entry in recipe.choose_on or [{"name": recipe.dataset, "root": recipe.data_root}]:
-        patients = sides_of(entry["name"], entry["root"], split_for(recipe, entry["name"]))["validation"]
-        for stack in read(entry["name"], entry["root"], patients):
-            told = told_slices(only_labels(stack, labels)) if stack.masks is not None else None
-            if told is not None:
-                yield told
-
-
-def main() -> None:
-    recipe, training, values = parse()
+def train(recipe: RecipeArguments, training: TrainingArguments, values: dict[str, Any]) -> dict[str, Any]:
+    """One training from data to the folder `best`; gives the record that it leaves there."""
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     set_seed(training.seed)
 
-    id2label = {int(index): name for index, name in recipe.labels.items()}
-    entries = recipe.train_on or [{"name": recipe.dataset}]
-    stacks = [list(train_stacks(recipe, entry, id2label)) for entry in entries]
-    train_sets = [SegmentationSlices(own, id2label, recipe.end_slice_repeats) for own in stacks]
-    train_set = ConcatDataset(train_sets)
-    shares = [entry["share"] for entry in entries if "share" in entry]
-    validation = list(validation_stacks(recipe, id2label))
-    chosen_on = {f"{stack.source} {stack.patient}" for stack in validation}
-    patients = sorted({f"{stack.source} {stack.patient}" for own in stacks for stack in own})
+    # ---- what is learnt from, and what the best model is chosen on
+    material = gather(recipe)
+    what = "slices a pass" if recipe.kind == "segmentation" else "samples a pass"
+    chosen_on = "stacks" if recipe.kind == "segmentation" else "samples"
     print(
-        f"{len(train_set)} slices a pass of {len(patients)} patients to train on, "
-        f"{len(validation)} stacks of {len(chosen_on)} patients to choose on"
+        f"{len(material.train_set)} {what} of {len(material.train_patients)} patients to train on, "
+        f"{len(material.validation)} {chosen_on} of {len(material.chosen_on)} patients to choose on"
     )
+    if material.counts:
+        print(", ".join(f"{count} {name}" for name, count in material.counts.items()))
 
-    config = CMRConfig(**recipe.model, id2label=id2label, label2id={name: index for index, name in id2label.items()})
-    if recipe.arm == "unet":
-        model = PlainUNet(config)
-    elif recipe.init_from:
-        model = CMRForSemanticSegmentation.from_pretrained(recipe.init_from, config=config, dtype=torch.float32)
-    else:
-        model = CMRForSemanticSegmentation(config)
-    print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters")
+    # ---- encoder and head
+    model = build_model(recipe)
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {trainable / 1e6:.2f} M trained")
 
-    settings = Augmentation(**recipe.augmentation)
-    trainer = SegmentationTrainer(
-        model=model,
-        args=training,
-        train_dataset=train_set,
-        data_collator=AugmentingCollator(recipe.crop_sizes, config.num_labels, settings, training.seed),
-        processor=CMRImageProcessor(),
-        eval_stacks=validation,
-        weights=weights_of([len(one) for one in train_sets], shares) if shares else None,
-    )
+    # ---- training
+    trainer = build_trainer(recipe, training, material, model)
+    if recipe.early_stopping:
+        trainer.add_callback(EarlyStoppingCallback(recipe.early_stopping))
     elapsed = ElapsedTime()
     trainer.add_callback(elapsed)
     output = Path(training.output_dir)
     trainer.train(resume_from_checkpoint=get_last_checkpoint(output) if output.is_dir() else None)
     minutes = elapsed.minutes
 
+    # ---- the best model, and how it came about
+    merge_lora(model)
     trainer.save_model(str(output / "best"))
     record = {
         "recipe": values,
+        "experiment": recipe.experiment,
+        "arm": recipe.arm,
+        "init_from": recipe.init_from,
         "minutes": round(minutes, 1),
         "steps": trainer.state.global_step,
         "best_checkpoint": trainer.state.best_model_checkpoint,
         "validation": trainer.evaluate(),
-        "train_patients": patients,
+        "train_patients": material.train_patients,
+        "validation_patients": material.chosen_on,
+        "train_counts": material.counts,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "trained_parameters": trainable,
+        "encoder_sha256": fingerprint(model),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
+        "processes": training.world_size,
     }
-    (output / "best" / "training.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
-    print(f"done in {minutes:.1f} minutes: {output / 'best'}")
+    if trainer.is_world_process_zero():
+        (output / "best" / "training.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+        print(f"done in {minutes:.1f} minutes: {output / 'best'}")
+    return record
+
+
+def main() -> None:
+    options = command_line(__doc__, several=True)
+    together = {}
+    for config in options.config:
+        values = overridden(recipe_values(config), options.overrides)
+        folder = Path(values["output_dir"])
+        if len(options.config) > 1:
+            values["output_dir"] = str(folder / config.stem)
+        recipe, training = parsed(values)
+        try:
+            record = train(recipe, training, values)
+        except NotMeasuredError as error:
+            print(error)
+            write_not_measured(training.output_dir, error, values)
+            continue
+        together[config.stem] = {name: value for name, value in record.items() if name != "recipe"}
+        if len(options.config) > 1 and training.process_index == 0:
+            (folder / "together.json").write_text(json.dumps(together, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -146,7 +146,7 @@ def test_the_plain_u_net_trains_with_the_same_recipe(script, recipe, monkeypatch
 
 def test_when_the_arm_is_unknown_then_it_raises_before_training(script, recipe, monkeypatch):
     with pytest.raises(ValueError, match="`arm` must be one of"):
-        run_here(script, monkeypatch, recipe, "arm=resnet", f"output_dir={recipe.parent / 'none'}")
+        run_here(script, monkeypatch, recipe, "arm=transformer", f"output_dir={recipe.parent / 'none'}")
 
 
 def test_several_data_sets_train_one_model_and_the_choice_is_made_on_one(script, recipe, monkeypatch, capsys):

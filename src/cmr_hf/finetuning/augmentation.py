@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from ..data.schema import UNKNOWN
+from .artefacts import gibbs_ringing, motion
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,9 @@ class Augmentation:
         noise (`float`): greatest standard deviation of Rician noise, of the 98th percentile.
         resolution_loss (`float`): probability of a coarser acquisition.
         small_field_of_view (`float`): probability that the image ends inside the crop.
+        mirror (`float`): probability of a mirror where any rotation is drawn; 0 where left and right matter.
+        gibbs (`float`): probability of ringing at edges, as of few phase-encoding lines.
+        motion (`float`): probability that the patient moved.
     """
 
     rotation_deg: float = 25.0
@@ -42,6 +46,9 @@ class Augmentation:
     noise: float = 0.06
     resolution_loss: float = 0.35
     small_field_of_view: float = 0.15
+    mirror: float = 0.5
+    gibbs: float = 0.0
+    motion: float = 0.0
 
 
 def random_transforms(count: int, settings: Augmentation, generator: torch.Generator) -> torch.Tensor:
@@ -54,7 +61,7 @@ def random_transforms(count: int, settings: Augmentation, generator: torch.Gener
         return torch.rand(count, generator=generator)
 
     anywhere = uniform() < settings.any_rotation
-    mirror = torch.where(anywhere & (uniform() < 0.5), -1.0, 1.0)
+    mirror = torch.where(anywhere & (uniform() < settings.mirror), -1.0, 1.0)
     angle = torch.where(anywhere, uniform() * 2 * torch.pi, normal() * settings.rotation_deg * torch.pi / 180)
     size = torch.exp(-normal() * settings.scale)
     ratio = torch.exp(normal() * settings.stretch)
@@ -94,7 +101,10 @@ def warp(
 
 
 def vary_intensities(images: torch.Tensor, settings: Augmentation, generator: torch.Generator) -> torch.Tensor:
-    """Contrast, coil sensitivity, noise and resolution of images of shape `(batch, 1, h, w)` in 0…1 (98th = 1)."""
+    """Contrast, coil sensitivity, noise, resolution and artefacts of images of shape `(batch, c, h, w)` in 0…1.
+
+    The 98th percentile is 1; the images of one sample share contrast and coil.
+    """
     count, _, height, width = images.shape
 
     def draw(low: float, high: float) -> torch.Tensor:
@@ -108,6 +118,12 @@ def vary_intensities(images: torch.Tensor, settings: Augmentation, generator: to
         small = [max(16, round(side * part)) for side, part in zip((height, width), factor, strict=True)]
         coarse = F.interpolate(images[index : index + 1], size=small, mode="bilinear", antialias=True)
         images[index] = F.interpolate(coarse, size=(height, width), mode="bicubic")[0]
+    for chance, artefact in ((settings.gibbs, gibbs_ringing), (settings.motion, motion)):
+        chosen = (
+            draw(0, 1).flatten() < chance if chance else None
+        )  # off, it draws nothing: other draws stay as they are
+        if chosen is not None and chosen.any():
+            images[chosen] = artefact(images[chosen], generator)
     level = settings.noise * draw(0, 1) ** 2
     noise = torch.randn(2, *images.shape, generator=generator) * level
     return torch.sqrt((images + noise[0]) ** 2 + noise[1] ** 2)

@@ -1,0 +1,201 @@
+"""The arms: which encoder under which head, with which weights, and what of it is trained."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
+from transformers.utils import logging
+
+from ..hub.configuration_cmr import CMRConfig
+from ..hub.encoding_cmr import CMRResNetModel, CMRViTModel
+from ..hub.modeling_cmr import (
+    CMRForImageClassification,
+    CMRForLandmarkDetection,
+    CMRForSemanticSegmentation,
+    CMRModel,
+)
+from .arguments import RecipeArguments
+from .controls import PlainUNet
+
+logger = logging.get_logger(__name__)
+
+HEADS: dict[str, type[PreTrainedModel]] = {
+    "classification": CMRForImageClassification,
+    "detection": CMRForImageClassification,
+    "segmentation": CMRForSemanticSegmentation,
+    "landmarks": CMRForLandmarkDetection,
+}
+BACKBONE = "backbone"  # its folder within a release or a checkpoint of pretraining
+OF_VIT = ("backbone_config", "decoder_type", "decoder_channels")  # what another encoder needs otherwise
+
+
+class NotMeasuredError(Exception):
+    """Weights on the Hub that cannot be reached: there is nothing to measure, which is not a failure of ours."""
+
+
+def build_model(recipe: RecipeArguments) -> nn.Module:
+    """Encoder and head of a recipe, in float32, with `init_from`'s weights as far as they fit.
+
+    A model of the same head and labels is taken whole; of any other, and of a bare ViT or ResNet, the encoder, whose
+    shape is then that of the weights.
+
+    Raises:
+        NotMeasuredError: `init_from` is a name on the Hub, which cannot be reached or does not have it.
+        ValueError: `init_from` is a folder that does not exist, or of another kind of encoder than `arm`.
+    """
+    config = config_of(recipe)
+    if recipe.arm == "unet":
+        return PlainUNet(config)
+    head = HEADS[recipe.kind]
+    if not recipe.init_from:
+        return settled(head(config), recipe)
+    source = located(recipe.init_from)
+    theirs = _config_at(source)
+    if theirs.model_type == "cmr" and _same_head(theirs, head, config):
+        return settled(head.from_pretrained(source, config=config, dtype=torch.float32), recipe)
+    backbone = load_backbone(source, theirs, recipe)
+    config.backbone_config = backbone.config
+    model = head(CMRConfig.from_dict(config.to_dict()))
+    model.backbone.load_state_dict(backbone.state_dict())
+    return settled(model, recipe)
+
+
+def config_of(recipe: RecipeArguments) -> CMRConfig:
+    """The model's configuration, as the recipe and its arm have it."""
+    fields = dict(recipe.model)
+    if recipe.arm == "resnet":
+        fields = {name: value for name, value in fields.items() if name not in OF_VIT} | recipe.resnet_model
+    labels = recipe.id2label
+    if recipe.chosen is not None:
+        fields["task"] = recipe.chosen.task
+    return CMRConfig(**fields, id2label=labels, label2id={name: index for index, name in labels.items()})
+
+
+def located(source: str) -> str:
+    """A folder that exists (of a release, its backbone), or a name on the Hub.
+
+    Raises:
+        ValueError: a path that does not exist.
+    """
+    folder = Path(source).expanduser()
+    if (folder / BACKBONE / "config.json").is_file():
+        return str(folder / BACKBONE)
+    if folder.is_dir():
+        return str(folder)
+    if source.startswith((".", "/", "~")) or source.count("/") != 1 or folder.parent.is_dir():
+        raise ValueError(f"`init_from` needs a folder that exists or a name on the Hub, got {source!r}: check the path")
+    return source
+
+
+def _config_at(source: str) -> PreTrainedConfig:
+    try:
+        return AutoConfig.from_pretrained(source)
+    except OSError as error:
+        if Path(source).is_dir():
+            raise ValueError(f"`init_from` needs a folder with config.json, {source} has none: {error}") from None
+        raise NotMeasuredError(
+            f"not measured: the weights {source} cannot be reached on the Hub from here; fetch them where it can be "
+            "and give their folder as init_from=FOLDER, or start from random weights with init_from=null"
+        ) from None
+
+
+def _same_head(theirs: PreTrainedConfig, head: type[PreTrainedModel], config: CMRConfig) -> bool:
+    architecture = (theirs.architectures or [None])[0]
+    same = architecture == head.__name__ and theirs.id2label == config.id2label
+    return same and theirs.backbone_config.model_type == config.backbone_config.model_type
+
+
+def load_backbone(source: str, theirs: PreTrainedConfig, recipe: RecipeArguments) -> PreTrainedModel:
+    """The encoder alone, out of any folder that has one.
+
+    Raises:
+        ValueError: it is of another kind than the arm, or weights are missing.
+    """
+    of_model = theirs.model_type == "cmr"
+    found = theirs.backbone_config.model_type if of_model else theirs.model_type
+    wanted = ("resnet",) if recipe.arm == "resnet" else ("cmr_vit", "vit")
+    if found not in wanted:
+        raise ValueError(f"`init_from` of arm {recipe.arm} needs an encoder of {wanted}, {source} has {found}")
+    fields: dict[str, Any] = {"dtype": torch.float32, "output_loading_info": True}
+    if of_model:
+        model, report = CMRModel.from_pretrained(source, **fields)
+        backbone = model.backbone
+    elif recipe.arm == "resnet":
+        backbone, report = CMRResNetModel.from_pretrained(source, **fields)
+    else:
+        backbone, report = CMRViTModel.from_pretrained(source, add_pooling_layer=False, **fields)
+    if missing := sorted(report["missing_keys"]):
+        raise ValueError(f"`init_from` needs all weights of the encoder, {source} lacks {missing[:4]}")
+    if recipe.arm == "vit":
+        rate = float(dict(recipe.model.get("backbone_config") or {}).get("drop_path_rate", 0.0))
+        if rate:
+            config = copy.deepcopy(backbone.config)
+            config.drop_path_rate = rate
+            with_depth = CMRViTModel(config)
+            with_depth.load_state_dict(backbone.state_dict())
+            backbone = with_depth
+    return backbone
+
+
+def settled(model: PreTrainedModel, recipe: RecipeArguments) -> PreTrainedModel:
+    """Freezes what the recipe does not train, and adds LoRA's matrices."""
+    if recipe.attention and recipe.arm == "vit":
+        model.set_attn_implementation(recipe.attention)
+    if recipe.freeze:
+        model.backbone.requires_grad_(False)
+    if recipe.lora:
+        add_lora(model.backbone, recipe.lora)
+    return model
+
+
+def add_lora(backbone: nn.Module, settings: dict[str, Any]) -> None:
+    """Freezes an encoder and adds trainable low-rank matrices to its attention, in place (Hu et al. 2021)."""
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as error:
+        raise ImportError("`lora` needs peft: pip install 'cmr_hf[train]'") from error
+    backbone.requires_grad_(False)
+    inject_adapter_in_model(LoraConfig(**({"target_modules": ["q_proj", "v_proj"], "r": 8} | settings)), backbone)
+
+
+def merge_lora(model: nn.Module) -> None:
+    """Adds LoRA's matrices into the weights they belong to, in place; afterwards the model is a plain one."""
+    for name, module in list(model.named_modules()):
+        if hasattr(module, "get_delta_weight") and hasattr(module, "merge"):
+            module.merge()
+            parent, _, last = name.rpartition(".")
+            setattr(model.get_submodule(parent), last, module.get_base_layer())
+
+
+def untrained(model: nn.Module) -> Iterator[nn.Module]:
+    """The encoder, where none of it is trained: its batch norms and stochastic depth must rest too."""
+    backbone = getattr(model, "backbone", None)
+    if backbone is not None and not any(p.requires_grad for p in backbone.parameters()):
+        yield backbone
+
+
+def fingerprint(model: nn.Module) -> str | None:
+    """SHA-256 of an encoder's weights, by which several heads are seen to stand on the same one."""
+    backbone = getattr(model, "backbone", None)
+    if backbone is None:
+        return None
+    digest = hashlib.sha256()
+    for name, tensor in sorted(backbone.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def write_not_measured(folder: str | Path, error: NotMeasuredError, values: dict[str, Any]) -> None:
+    """Leaves the reason where the result would be."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"not_measured": str(error), "recipe": values}, indent=1, default=str)
+    (Path(folder) / "not_measured.json").write_text(text, encoding="utf-8")
