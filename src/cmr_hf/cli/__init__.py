@@ -19,6 +19,7 @@ from .locating import landmarks
 from .making import add_phantom
 from .publishing import add_publish
 from .segmenting import demo, segment
+from .validating import add_validate, pair_of_ids
 
 IMAGES = "DICOM file or folder of one stack, NIfTI, PNG, JPEG"
 
@@ -87,9 +88,11 @@ def _parser() -> argparse.ArgumentParser:
     looked.add_argument("--split", metavar="JSON", help="patients of train, validation and test (default: by chance)")
     looked.add_argument("--seed", type=int, default=0, metavar="N", help="of the draw (default 0)")
     looked.add_argument(
-        "--labels", nargs="+", type=_pair_of_ids, metavar="FROM=TO", help="ids in a table's masks: 3=1 2=2 1=3"
+        "--labels", nargs="+", type=pair_of_ids, metavar="FROM=TO", help="ids in a table's masks: 3=1 2=2 1=3"
     )
     looked.set_defaults(run=check_data)
+
+    add_validate(commands.add_parser("validate", help="how good a model is on your own labelled images, and where not"))
 
     add_phantom(commands.add_parser("phantom", help="a made-up patient's whole study as DICOM, with its truth"))
 
@@ -121,13 +124,6 @@ def _add_model(command: argparse.ArgumentParser, default: str | None = None) -> 
     command.add_argument("--model", default=default, metavar="M", help=f"embedded model, folder or Hub id {what}")
     command.add_argument("--batch-size", type=_positive_int, default=8, metavar="N", help="slices at once (default 8)")
     command.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1, mps (default: transformers' choice)")
-
-
-def _pair_of_ids(text: str) -> tuple[int, int]:
-    there, _, here = text.partition("=")
-    if not (there.isdecimal() and here.isdecimal()):
-        raise argparse.ArgumentTypeError(f"needs pairs of ids such as 3=1, got {text!r}")
-    return int(there), int(here)
 
 
 def _positive_int(text: str) -> int:

@@ -128,16 +128,32 @@ def read_own_set(
     Raises:
         ReadingError: naming the line, the file and the remedy.
     """
-    strange = sorted(set((labels or {}).values()) - {*LABELS, UNKNOWN})
-    if strange:
-        raise ReadingError(f"`labels` needs to map to ids of {LABELS} or {UNKNOWN}, got {strange}: correct it")
     path = Path(path)
     for row in rows_of_table(path):
         if patients is None or row["patient"] in patients:
             try:
-                yield from _stacks(row, path.parent, {0: 0} | dict(labels or SAME_IDS))
+                yield from stacks_of_row(row, path.parent, labels)
             except (ReadingError, ValueError) as error:
                 raise ReadingError(f"{path.name}, line {row['line']}: {error}") from None
+
+
+def stacks_of_row(
+    row: Mapping[str, str], folder: str | os.PathLike, labels: Mapping[int, int] | None = None
+) -> Iterator[LabelledStack]:
+    """The stacks of one line, for who goes on where another line cannot be read.
+
+    Args:
+        row: one of `rows_of_table`.
+        folder (`str` or path): the table's.
+        labels: as for `read_own_set`.
+
+    Raises:
+        ReadingError: naming the file and the remedy.
+    """
+    strange = sorted(set((labels or {}).values()) - {*LABELS, UNKNOWN})
+    if strange:
+        raise ReadingError(f"`labels` needs to map to ids of {LABELS} or {UNKNOWN}, got {strange}: correct it")
+    yield from _stacks(row, Path(folder), {0: 0} | dict(labels or SAME_IDS))
 
 
 def _stacks(row: Mapping[str, str], folder: Path, ids: Mapping[int, int]) -> Iterator[LabelledStack]:

@@ -6,12 +6,12 @@ U-Net of the training scripts.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from transformers import PreTrainedConfig
 
 from ..data.labels.names import landmark_of, plain, structure_of
 from ..data.labels.tables import word_of
@@ -36,26 +36,29 @@ FIELDS = {  # task of a classification model -> what of a stack it tells
 }
 
 
-def open_model(folder: str | Path, device: str | None = None) -> tuple[torch.nn.Module, CMRImageProcessor, str]:
+def open_model(name: str | Path, device: str | None = None) -> tuple[torch.nn.Module, CMRImageProcessor, str]:
     """A saved model with a head, in `eval` and float32, its processor, and its kind.
 
     Args:
-        folder (`str` or `Path`): what `save_pretrained` wrote.
+        name (`str` or `Path`): a folder that `save_pretrained` wrote, or a name on the Hub.
         device (`str`, *optional*): "cuda" say.
 
     Raises:
-        ValueError: no such folder, or a model without a head of this package.
+        ValueError: a folder without config, or a model without a head of this package.
+        OSError: no such folder or name.
     """
-    config = Path(folder) / "config.json"
-    if not config.is_file():
-        raise ValueError(f"`model` needs a folder with config.json, got {folder}: save it with save_pretrained")
-    names = json.loads(config.read_text(encoding="utf-8")).get("architectures") or [""]
-    if names[0] not in HEADS:
-        raise ValueError(f"`model` needs one of {', '.join(HEADS)}, got {names[0] or 'no architecture'} in {folder}")
-    head, kind = HEADS[names[0]]
-    model = head.from_pretrained(folder, dtype=torch.float32).eval()
-    own = (Path(folder) / "preprocessor_config.json").is_file()
-    processor = CMRImageProcessor.from_pretrained(folder) if own else CMRImageProcessor()
+    if Path(name).is_dir() and not (Path(name) / "config.json").is_file():
+        raise ValueError(f"`model` needs a folder with config.json, got {name}: save it with save_pretrained")
+    config = PreTrainedConfig.get_config_dict(str(name))[0]
+    found = (config.get("architectures") or [""])[0]
+    if found not in HEADS:
+        raise ValueError(f"`model` needs one of {', '.join(HEADS)}, got {found or 'no architecture'} in {name}")
+    head, kind = HEADS[found]
+    model = head.from_pretrained(name, dtype=torch.float32).eval()
+    try:
+        processor = CMRImageProcessor.from_pretrained(name)
+    except OSError:  # saved without one
+        processor = CMRImageProcessor()
     return model.to(device or "cpu"), processor, kind
 
 

@@ -16,6 +16,8 @@ RESAMPLES = 2000
 LEVEL = 0.95
 LEAST_PATIENTS = 3  # of fewer no interval is drawn at all
 EXACT_UP_TO = 50  # patients; beyond, the signed-rank statistic is normal to three digits
+# patients -> how often the bootstrap interval of their mean holds the truth; of normal values, simulated in the tests
+COVERAGE = {3: 0.75, 4: 0.82, 5: 0.83, 6: 0.86, 7: 0.86, 8: 0.88, 9: 0.90, 10: 0.90, 15: 0.91, 20: 0.93, 50: 0.94}
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,11 @@ def draws(patients: int, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarra
     """How often each patient is drawn in each resample: `(resamples, patients)`, rows sum to `patients`."""
     generator = np.random.default_rng(seed)
     return generator.multinomial(patients, np.full(patients, 1 / patients), size=resamples).astype(float)
+
+
+def coverage(patients: int) -> float:
+    """How often an interval of so many patients, which says 95 %, holds the truth; of skewed values less."""
+    return max((share for least, share in COVERAGE.items() if least <= patients), default=0.0)
 
 
 def by_patient(values: Sequence[float], patients: Sequence[str]) -> tuple[np.ndarray, np.ndarray, list[str]]:
