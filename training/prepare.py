@@ -40,6 +40,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--splits", type=Path, help="JSON with the patients of each side; other patients are left out")
     parser.add_argument("--split-name", help="key of the data set in --splits (default: --dataset, else --name)")
     parser.add_argument("--sides", nargs="+", default=["train"], choices=["train", "validation", "test"])
+    parser.add_argument("--hearts", type=int, default=100, help="of --dataset phantoms: how many on all sides together")
+    parser.add_argument("--first-seed", type=int, default=0, help="of --dataset phantoms; other seeds, other hearts")
     parser.add_argument("--exclude", type=Path, help="text file: names of folders or files to leave out, one a line")
     parser.add_argument("--label", action="append", default=[], metavar="KEY=VALUE", help=", ".join(LABEL_COLUMNS))
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes; 0: none beside this one")
@@ -75,7 +77,8 @@ def choose(options: argparse.Namespace, journal: Journal) -> tuple[list, Choice]
         world_size=share()[1],
     )
     if options.dataset:
-        items = dataset_items(options.dataset, options.source or "", options.splits, options.sides, choice)
+        which = {"hearts": options.hearts, "first_seed": options.first_seed} if options.dataset == "phantoms" else {}
+        items = dataset_items(options.dataset, options.source or "", options.splits, options.sides, choice, **which)
     else:
         if options.splits:
             choice.sides = patients_by_side(options.splits, options.split_name or options.name, options.sides)

@@ -167,9 +167,8 @@ def main() -> None:
                 break
         stopped = stop.anywhere(accelerator.device)
         if stopped or done % args.save_every == 0 or done == schedules.total_steps:
-            save_checkpoint(
-                accelerator, folder, done, teacher, criterion, streams, schedules, keep=args.keep_checkpoints
-            )
+            keep = {"keep": args.keep_checkpoints, "keep_backbones": args.keep_backbones}
+            save_checkpoint(accelerator, folder, done, teacher, criterion, streams, schedules, **keep)
         if stopped:
             accelerator.print(f"stopped by SIGTERM after step {done}: run it again to go on")
             break

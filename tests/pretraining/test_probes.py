@@ -15,13 +15,12 @@ from cmr_hf.pretraining.probes import (
     accuracy,
     equalise,
     extract_features,
-    held_out_sources,
     histogram_features,
     knn_predict,
     linear_predict,
     raw_pixel_features,
 )
-from cmr_hf.pretraining.probing import ProbeSet, ProbeSettings, compare, probe_backbone, usual_featurisers
+from cmr_hf.pretraining.probing import ProbeSet, ProbeSettings, probe_backbone
 from cmr_hf.pretraining.speed import Meter, flops_per_image, forward_flops
 from cmr_hf.pretraining.views import ViewSettings
 from tests.pretraining.pretrain_factory import BACKBONE, blobs, tiny_student
@@ -38,7 +37,7 @@ def test_both_probes_find_clusters_and_neither_finds_what_is_not_there():
     test, truth = clusters(1)
     shuffled = labels[torch.randperm(90)]
     for predict in (knn_predict, linear_predict):
-        assert accuracy(predict(train, labels, test), truth)["accuracy"] > 0.95
+        assert accuracy(predict(train, labels, test), truth)["accuracy"] > 0.9
         assert accuracy(predict(train, shuffled, test), truth)["accuracy"] < 0.6
 
 
@@ -48,10 +47,10 @@ def test_neighbours_vote_by_their_closeness():
     assert knn_predict(train, labels, torch.tensor([[1.0, 0.05]]), k=3).tolist() == [0]
 
 
-def test_the_linear_probe_is_the_same_for_the_same_seed_and_weighs_classes_alike():
+def test_the_linear_probe_repeats_and_weighs_classes_alike():
     train, labels = clusters(0, apart=2.0)
     test, truth = clusters(1, apart=2.0)
-    assert torch.equal(linear_predict(train, labels, test, seed=2), linear_predict(train, labels, test, seed=2))
+    assert torch.equal(linear_predict(train, labels, test), linear_predict(train, labels, test))
     few = torch.cat([torch.nonzero(labels == 0)[:, 0], torch.nonzero(labels != 0)[:12, 0]])
     found = accuracy(linear_predict(train[few], labels[few], test), truth)
     assert found["balanced"] > 0.55
@@ -62,23 +61,22 @@ def test_balanced_accuracy_is_the_mean_over_classes():
     assert found == {"accuracy": 0.75, "balanced": 0.5}
 
 
-def test_a_held_out_source_leaves_none_that_names_a_class():
-    labels, sources = ["a", "a", "b", "b", "c"], ["x", "y", "x", "z", "x"]
-    test, classes = held_out_sources(labels, sources)
-    assert classes == ["a", "b"]  # c has one source only
-    for label in classes:
-        on_both = [{s for one, s, held in zip(labels, sources, test, strict=True) if one == label and held == side}
-                   for side in (True, False)]  # fmt: skip
-        assert all(on_both)
-        assert not on_both[0] & on_both[1]
-
-
-def test_equalised_pictures_have_no_padding_and_small_ones_are_left_out():
+def test_equalised_pictures_have_no_padding_few_grey_values_and_small_ones_are_left_out():
     images, extents = blobs(3), torch.tensor([[64, 64], [32, 64], [48, 40]])
-    middle, sizes, large = equalise(images, extents, side=40)
+    middle, sizes, large = equalise(images, extents, side=40, levels=16)
     assert large.tolist() == [True, False, True]
-    assert torch.equal(middle[1], images[2, 12:52, 12:52])
     assert sizes.tolist() == [[40, 40]] * 2
+    assert all(len(one.unique()) <= 16 and one.min() == 0 and one.max() == 255 for one in middle)
+    same = torch.corrcoef(torch.stack((middle[1].float().flatten(), images[2, 12:52, 12:52].float().flatten())))
+    assert same[0, 1] > 0.98
+
+
+def test_equalised_pictures_do_not_tell_how_many_bits_they_had():
+    fine = blobs(1)
+    coarse = fine // 2 * 2 // 4 * 4
+    first, second = (equalise(one, torch.full((1, 2), 64), side=40, levels=8)[0].int() for one in (fine, coarse))
+    assert len(first.unique()) == len(second.unique()) == 8
+    assert ((first - second).abs() <= 255 // 7 + 1).all()
 
 
 def test_features_without_a_network_say_what_they_are():
@@ -94,7 +92,7 @@ def test_features_are_the_backbone_s_and_its_mode_is_left_alone():
     backbone = tiny_student(drop_path_rate=0.5).backbone.train()
     images, extents = blobs(5), torch.full((5, 2), 64)
     first = extract_features(backbone, images, extents, batch_size=2)
-    torch.testing.assert_close(first, extract_features(backbone, images, extents, batch_size=5), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(first, extract_features(backbone, images, extents, batch_size=5), atol=0.02, rtol=0)
     assert first.shape == (5, 32)
     assert extract_features(backbone, images, extents, every_block=True).shape == (5, backbone.feature_size)
     assert backbone.training
@@ -115,17 +113,13 @@ def labelled_shards(tmp_path_factory):
     return folder
 
 
-def test_a_run_is_probed_and_compared_with_what_it_must_beat(labelled_shards):
+def test_a_run_is_probed_on_validation_patients(labelled_shards):
     probe_set = ProbeSet(ProbeSettings(shards=str(labelled_shards), side=32, k=5))
     assert probe_set.labels_to_probe() == ["view"]  # image type and disease are unknown here
     backbone = tiny_student().backbone
     found = probe_backbone(backbone, probe_set)
     assert set(found) == {"knn_view", "linear_view"}
-    for by_source in (False, True):
-        rows = {row["features"]: row for row in compare(usual_featurisers(backbone), probe_set, 2, by_source)}
-        assert set(rows) == {"pretrained", "random weights", "raw pixels", "histogram"}
-        assert rows["raw pixels"]["linear"] == 1.0
-        assert all(0 <= row["knn"] <= 1 and row["test"] > 0 and row["linear_sd"] >= 0 for row in rows.values())
+    assert found["linear_view"] > 0.7
 
 
 def test_attention_is_a_share_of_one_over_the_patches_and_becomes_a_picture():

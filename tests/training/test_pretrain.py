@@ -59,6 +59,15 @@ def test_when_it_is_killed_and_run_again_then_student_and_teacher_are_bit_identi
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+def test_when_backbones_are_kept_then_they_outlive_their_checkpoints(tmp_path, monkeypatch):
+    run_here(monkeypatch, recipe(tmp_path, save_every=1, keep_checkpoints=1, keep_backbones=2))
+    left = {path.relative_to(tmp_path / "run").as_posix() for path in (tmp_path / "run").glob("step-*/*")}
+    kept = {name for name in left if not name.startswith("step-00000006")}
+    assert kept == {"step-00000002/backbone", "step-00000004/backbone"}
+    assert "step-00000006/run.json" in left
+    assert CMRViTModel.from_pretrained(tmp_path / "run" / "step-00000002" / "backbone").config.hidden_size == 32
+
+
 def test_every_trainable_parameter_moves(whole_run):
     early, late = weights(whole_run, 2), weights(whole_run, 6)
     still = {name for name in early if torch.equal(early[name], late[name])}

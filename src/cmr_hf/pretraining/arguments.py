@@ -47,6 +47,7 @@ class PretrainArguments:
     log_every: int = _help("steps", 10)
     save_every: int = _help("steps", 500)
     keep_checkpoints: int = _help("the newest", 2)
+    keep_backbones: int = _help("steps: of older checkpoints the backbones of such multiples stay; 0 for none", 0)
     trackers: str = _help("any of Accelerate's: tensorboard, wandb, …, or none", "tensorboard")
     progress: bool = _help("show a progress bar", True)
     stop_on_collapse: bool = _help("end the run at a collapse alarm instead of warning", False)

@@ -11,7 +11,7 @@ from typing import Any
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 
-from .backbones import save_backbone
+from .backbones import BACKBONE, save_backbone
 from .head import DINONetwork
 from .loss import DINOLoss
 from .schedules import Schedules
@@ -36,6 +36,7 @@ def save_checkpoint(
     streams: Mixture,
     schedules: Schedules,
     keep: int = 2,
+    keep_backbones: int = 0,
 ) -> Path:
     """Writes `folder/step-N`: student, optimiser and random state by Accelerate, the rest as safetensors and JSON,
     and the teacher's backbone as a model folder.
@@ -45,6 +46,7 @@ def save_checkpoint(
     Args:
         step (`int`): the next one to do.
         keep (`int`): how many of the newest to leave.
+        keep_backbones (`int`): of older ones whose step is a multiple of this the backbone stays; 0 for none.
     """
     target = folder / _NAME.format(step)
     if (target / "run.json").is_file():
@@ -58,7 +60,7 @@ def save_checkpoint(
     weights = whole_state(teacher)
     if accelerator.is_main_process:
         save_file(weights, draft / "teacher.safetensors")
-        save_backbone(draft / "backbone", teacher.backbone, backbone_of(weights))
+        save_backbone(draft / BACKBONE, teacher.backbone, backbone_of(weights))
         save_file({"centre": loss.centre.cpu()}, draft / "centre.safetensors")
         record = {"step": step, "schedules": schedules.to_dict(), "streams": streams.state_dict()}
         (draft / "run.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
@@ -66,9 +68,20 @@ def save_checkpoint(
     if accelerator.is_main_process:
         os.replace(draft, target)
         for old in sorted(folder.glob("step-[0-9]*"))[:-keep]:
-            shutil.rmtree(old)
+            _forget(old, keep_backbones)
     accelerator.wait_for_everyone()
     return target
+
+
+def _forget(checkpoint: Path, keep_backbones: int) -> None:
+    """Removes a checkpoint, or all of it but the backbone; `run.json` goes first, without which it is none."""
+    (checkpoint / "run.json").unlink(missing_ok=True)
+    if not keep_backbones or int(checkpoint.name[5:]) % keep_backbones:
+        shutil.rmtree(checkpoint)
+        return
+    for path in checkpoint.iterdir():
+        if path.name != BACKBONE:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def read_record(checkpoint: Path) -> dict[str, Any]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from ..hub.encoding_cmr import CMRViTModel
 from .canvas import to_pixel_values
+from .intensities import fast_dtype
 
 
 def knn_predict(train: Tensor, labels: Tensor, test: Tensor, k: int = 20, temperature: float = 0.07) -> Tensor:
@@ -33,20 +32,15 @@ def knn_predict(train: Tensor, labels: Tensor, test: Tensor, k: int = 20, temper
     return votes.argmax(dim=1)
 
 
-def linear_predict(
-    train: Tensor, labels: Tensor, test: Tensor, seed: int = 0, decay: float = 1e-3, steps: int = 60
-) -> Tensor:
+def linear_predict(train: Tensor, labels: Tensor, test: Tensor, decay: float = 1e-3, steps: int = 60) -> Tensor:
     """Classes by multinomial logistic regression on standardised features, each class weighing the same.
 
     Args:
         train (`torch.Tensor` of shape `(n, width)`), labels (`torch.Tensor` of shape `(n,)`), test (`(m, width)`).
-        seed (`int`): of the nine tenths of `train` that are used; several seeds show the spread.
         decay (`float`): of the squared weights.
         steps (`int`): of L-BFGS on the whole set.
     """
-    generator = torch.Generator().manual_seed(seed)
-    chosen = torch.randperm(len(train), generator=generator)[: max(1, round(0.9 * len(train)))].to(train.device)
-    train, labels = train[chosen].float(), labels[chosen]
+    train = train.float()
     mean, deviation = train.mean(dim=0), train.std(dim=0, correction=0).clamp(min=1e-6)
     train, test = (train - mean) / deviation, (test.float() - mean) / deviation
     classes = int(labels.max()) + 1
@@ -78,7 +72,7 @@ def accuracy(predicted: Tensor, truth: Tensor) -> dict[str, float]:
 def extract_features(
     backbone: CMRViTModel, images: Tensor, extents: Tensor, batch_size: int = 64, every_block: bool = False
 ) -> Tensor:
-    """Features of packed pictures, float32 on the CPU.
+    """Features of packed pictures, float32 on the CPU; computed in bfloat16 where hardware has it.
 
     Args:
         images (`torch.Tensor` of shape `(n, side, side)`, uint8), extents (`torch.Tensor` of shape `(n, 2)`).
@@ -88,14 +82,16 @@ def extract_features(
         `torch.Tensor` of shape `(n, width)` or `(n, feature_size)`.
     """
     device, training = next(backbone.parameters()).device, backbone.training
+    dtype = fast_dtype(device.type)
     backbone.eval()
     found = []
     for start in range(0, len(images), batch_size):
         part = slice(start, start + batch_size)
         pixels = to_pixel_values(images[part].to(device), extents[part].to(device))
         pixels = pixels.expand(-1, backbone.config.num_channels, -1, -1)
-        outputs = backbone(pixels, output_hidden_states=every_block)
-        features = backbone.image_features(outputs) if every_block else outputs.last_hidden_state[:, 0]
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            outputs = backbone(pixels, output_hidden_states=every_block)
+            features = backbone.image_features(outputs) if every_block else outputs.last_hidden_state[:, 0]
         found.append(features.float().cpu())
     backbone.train(training)
     return torch.cat(found)
@@ -114,8 +110,13 @@ def histogram_features(images: Tensor, extents: Tensor, bins: int = 64) -> Tenso
     return shares / values.shape[1]
 
 
-def equalise(images: Tensor, extents: Tensor, side: int = 128) -> tuple[Tensor, Tensor, Tensor]:
-    """The middle of every picture, so that neither matrix nor padding says where it is from.
+def equalise(images: Tensor, extents: Tensor, side: int = 128, levels: int = 64) -> tuple[Tensor, Tensor, Tensor]:
+    """The middle of every picture in the same few grey values: neither matrix, padding nor bits say where it is from.
+
+    Args:
+        images (`torch.Tensor` of shape `(n, width, width)`, uint8), extents (`torch.Tensor` of shape `(n, 2)`).
+        side (`int`): of the middle, in pixels.
+        levels (`int`): grey values, from the least value of the middle to its 98th percentile.
 
     Returns:
         Pictures of shape `(m, side, side)`, their extents, and which of the `n` were large enough, shape `(n,)`.
@@ -123,27 +124,7 @@ def equalise(images: Tensor, extents: Tensor, side: int = 128) -> tuple[Tensor, 
     large = (extents >= side).all(dim=1)
     start = (images.shape[-1] - side) // 2
     middle = images[large][:, start : start + side, start : start + side]
-    return middle, torch.full((len(middle), 2), side), large
-
-
-def held_out_sources(labels: Sequence[str], sources: Sequence[str], seed: int = 0) -> tuple[Tensor, list[str]]:
-    """Which images test, so that no source identifies a class: one source of each class that has two or more.
-
-    Args:
-        labels, sources (sequences of `str`): of each image.
-        seed (`int`): chooses which source of a class is held out.
-
-    Returns:
-        True for images to test on, shape `(n,)`, and the classes that can be tested so; images of other classes should
-        be left out, for a classifier could tell them by their source alone.
-    """
-    test = torch.zeros(len(labels), dtype=torch.bool)
-    tested = []
-    for number, label in enumerate(sorted(set(labels))):
-        own = sorted({source for one, source in zip(labels, sources, strict=True) if one == label})
-        if len(own) < 2:
-            continue
-        held = own[(seed + number) % len(own)]
-        test |= torch.tensor([one == label and source == held for one, source in zip(labels, sources, strict=True)])
-        tested.append(label)
-    return test, tested
+    sizes = torch.full((len(middle), 2), side)
+    values = [to_pixel_values(part, size)[:, 0] for part, size in zip(middle.split(256), sizes.split(256), strict=True)]
+    share = (torch.cat(values) + 1) / 2 if values else torch.empty(0, side, side)
+    return (share * (levels - 1)).round().mul(255 / (levels - 1)).round().byte(), sizes, large

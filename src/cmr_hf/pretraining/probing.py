@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
@@ -12,18 +12,18 @@ from torch import Tensor
 
 from ..data.shards import ShardSet
 from ..hub.encoding_cmr import CMRViTModel
+from .probe_tasks import ProbeImages, ProbeTask
 from .probes import (
     accuracy,
     equalise,
     extract_features,
-    held_out_sources,
     histogram_features,
     knn_predict,
     linear_predict,
     raw_pixel_features,
 )
 
-Featuriser = Callable[[Tensor, Tensor], Tensor]
+USED = 0.9  # of the images to fit on, another draw for each seed
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class ProbeSettings:
 
 
 class ProbeSet:
-    """Labelled pictures in memory, all of one size.
+    """Labelled pictures in memory, all of one size, for a quick look during a run.
 
     Args:
         settings (`ProbeSettings`): which.
@@ -68,44 +68,31 @@ class ProbeSet:
             if kept
         ]
 
-    def features(self, featuriser: Featuriser) -> Tensor:
-        """Features of all pictures, shape `(n, width)`."""
-        return featuriser(self.images, self.extents)
-
-    def split(self, label: str, by_source: bool = False, seed: int = 0) -> tuple[Tensor, Tensor, Tensor, list[str]]:
-        """Which images train, which test, class ids of all (−1 unlabelled), and the classes.
-
-        By default training and validation patients; with `by_source`, sources held out (`held_out_sources`).
-        """
+    def split(self, label: str) -> tuple[Tensor, Tensor, Tensor, list[str]]:
+        """Which images train (training patients) and test (validation patients), class ids (−1 unknown), classes."""
         names = [row[label] for row in self.rows]
-        if by_source:
-            known = [index for index, name in enumerate(names) if name is not None]
-            tests, classes = held_out_sources(
-                [names[index] for index in known], [self.rows[index]["source"] for index in known], seed
-            )
-            test = torch.zeros(len(names), dtype=torch.bool)
-            test[torch.tensor(known, dtype=torch.long)] = tests
-            train = ~test
-        else:
-            classes = sorted({name for name in names if name is not None})
-            train = torch.tensor([row["side"] == "train" for row in self.rows])
-            test = torch.tensor([row["side"] == "validation" for row in self.rows])
+        classes = sorted({name for name in names if name is not None})
+        train = torch.tensor([row["side"] == "train" for row in self.rows])
+        test = torch.tensor([row["side"] == "validation" for row in self.rows])
         ids = torch.tensor([classes.index(name) if name in classes else -1 for name in names])
         return train & (ids >= 0), test & (ids >= 0), ids, classes
 
-    def labels_to_probe(self, by_source: bool = False) -> list[str]:
+    def labels_to_probe(self) -> list[str]:
         """Labels with two classes or more, and images on both sides."""
         found = []
         for label in self.settings.labels:
-            train, test, _, classes = self.split(label, by_source)
+            train, test, _, classes = self.split(label)
             if len(classes) > 1 and train.any() and test.any():
                 found.append(label)
         return found
 
 
 def probe_backbone(backbone: CMRViTModel, probe_set: ProbeSet) -> dict[str, float]:
-    """`knn_…` and `linear_…`: balanced accuracy of each label on validation patients, during a run."""
-    features = probe_set.features(lambda images, extents: extract_features(backbone, images, extents))
+    """`knn_…` and `linear_…`: balanced accuracy of each label on validation patients, during a run.
+
+    It shows a trend: where a class comes from one source, features may tell the source. `compare` does not allow that.
+    """
+    features = extract_features(backbone, probe_set.images, probe_set.extents)
     found = {}
     for label in probe_set.labels_to_probe():
         train, test, ids, _ = probe_set.split(label)
@@ -115,48 +102,52 @@ def probe_backbone(backbone: CMRViTModel, probe_set: ProbeSet) -> dict[str, floa
     return found
 
 
-def compare(
-    featurisers: dict[str, Featuriser], probe_set: ProbeSet, seeds: int = 3, by_source: bool = False
-) -> list[dict[str, object]]:
-    """Each kind of features on each label, mean and standard deviation over seeds of the probe.
+def compare(features: Mapping[str, Sequence[Tensor]], tasks: Sequence[ProbeTask], k: int = 20) -> list[dict]:
+    """Each kind of features on each task.
 
     Args:
-        featurisers (dict): name to what makes features of (images, extents); see `usual_featurisers`.
-        seeds (`int`): of the linear classifier's sample, and of the held-out sources.
-        by_source (`bool`): test on sources that a class was not trained on, instead of validation patients.
+        features (mapping): name → features of all images, shape `(n, width)`, one tensor for each seed of the probe.
+        tasks (sequence of `ProbeTask`).
+        k (`int`): neighbours.
 
     Returns:
-        Rows with `features`, `label`, `classes`, `train`, `test`, and `knn`, `knn_sd`, `linear`, `linear_sd`.
+        Rows with `ProbeTask.about`, `features`, and balanced accuracy as `knn`, `knn_sd`, `linear`, `linear_sd`: mean
+        and standard deviation over the seeds, each of which draws nine tenths of the images to fit on.
     """
     rows = []
-    for name, featuriser in featurisers.items():
-        features = probe_set.features(featuriser)
-        for label in probe_set.labels_to_probe(by_source):
+    for task in tasks:
+        for name, of_seeds in features.items():
             scores: dict[str, list[float]] = {"knn": [], "linear": []}
-            for seed in range(seeds):
-                train, test, ids, classes = probe_set.split(label, by_source, seed)
-                data = features[train], ids[train], features[test]
-                scores["knn"].append(accuracy(knn_predict(*data, k=probe_set.settings.k), ids[test])["balanced"])
-                scores["linear"].append(accuracy(linear_predict(*data, seed=seed), ids[test])["balanced"])
-            row: dict[str, object] = {"features": name, "label": label, "classes": len(classes)}
-            row |= {"train": int(train.sum()), "test": int(test.sum())}
+            for seed, own in enumerate(of_seeds):
+                drawn = torch.randperm(len(task.fit), generator=torch.Generator().manual_seed(seed))
+                drawn = drawn[: max(1, round(USED * len(task.fit)))]
+                data = own[task.fit[drawn]], task.fit_ids[drawn], own[task.judge]
+                scores["knn"].append(accuracy(knn_predict(*data, k=k), task.judge_ids)["balanced"])
+                scores["linear"].append(accuracy(linear_predict(*data), task.judge_ids)["balanced"])
+            row = task.about() | {"features": name}
             for kind, values in scores.items():
                 row |= {kind: mean(values), f"{kind}_sd": stdev(values) if len(values) > 1 else 0.0}
             rows.append(row)
     return rows
 
 
-def usual_featurisers(backbone: CMRViTModel, every_block: bool = False) -> dict[str, Featuriser]:
-    """A backbone, the same with random weights, and features without a network."""
-    torch.manual_seed(0)
-    random = type(backbone)(backbone.config)
+def backbone_features(backbone: CMRViTModel, probe: ProbeImages, seeds: int, name: str) -> dict[str, list[Tensor]]:
+    """Features of one backbone: what the heads get, `CMRViTModel.image_features`, and the last [CLS] among them."""
+    if not torch.cuda.is_available():
+        backbone.set_attn_implementation("eager")  # three times as fast on a CPU at these lengths
+    features = extract_features(backbone, probe.images, probe.extents, every_block=True)
+    last = features[:, (backbone.tapped_blocks - 1) * backbone.config.hidden_size :][:, : backbone.config.hidden_size]
+    return {f"{name}, [CLS]": [last] * seeds, f"{name}, all": [features] * seeds}
 
-    def of(model: CMRViTModel) -> Featuriser:
-        return lambda images, extents: extract_features(model, images, extents, every_block=every_block)
 
-    return {
-        "pretrained": of(backbone),
-        "random weights": of(random),
-        "raw pixels": raw_pixel_features,
-        "histogram": histogram_features,
-    }
+def baseline_features(backbone: CMRViTModel, probe: ProbeImages, seeds: int) -> dict[str, list[Tensor]]:
+    """What must be beaten: the same network with random weights, others for each seed, and no network at all."""
+    found: dict[str, list[Tensor]] = {}
+    for seed in range(seeds):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            random = type(backbone)(backbone.config).eval()
+        for kind, tensors in backbone_features(random, probe, 1, "random weights").items():
+            found.setdefault(kind, []).extend(tensors)
+    plain = {"raw pixels": raw_pixel_features, "histogram": histogram_features}
+    return found | {kind: [make(probe.images, probe.extents)] * seeds for kind, make in plain.items()}

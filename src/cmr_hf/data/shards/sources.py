@@ -13,6 +13,7 @@ from array import array
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from ...hub.checking_cmr import ReadingError
 from ..loading import SPLIT_NAMES, sides_of
@@ -196,7 +197,7 @@ def table_items(path: str | Path, name: str, choice: Choice, labels: Mapping[str
 
 
 def dataset_items(
-    name: str, root: str | Path, split: str | Path | None, sides: Iterable[str], choice: Choice
+    name: str, root: str | Path, split: str | Path | None, sides: Iterable[str], choice: Choice, **options: Any
 ) -> Iterator[Item]:
     """Patients of a data set that `cmr_hf.data.READERS` knows, on some sides of its split.
 
@@ -205,8 +206,9 @@ def dataset_items(
         split (*optional*): JSON with the patients of each side.
         sides: of which the patients are taken.
         choice: what is wanted.
+        options: of the reader, as far as they say which patients there are.
     """
-    patients = sides_of(name, root, split)
+    patients = sides_of(name, root, split, **options)
     for side in sides:
         for patient in patients[side]:
             key = key_of("patient", name, patient)
