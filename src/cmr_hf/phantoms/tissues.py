@@ -56,11 +56,18 @@ _LABEL_OF = {
 
 # Tissue -> T1 at 1.5 T, T1 at 3 T, T2 at 1.5 T, T2 at 3 T, T1 some 12 minutes after 0.15 mmol/kg of gadolinium at
 # 1.5 T and 3 T (all ms), proton density (blood = 0.95).
-# Native myocardium, blood: Kawel-Boehm et al., J Cardiovasc Magn Reson 2020;22:87; von Knobelsdorff-Brenkenhoff et al.,
-# ibid. 2013;15:53. Liver, spleen, marrow, fat, muscle: de Bazelaire et al., Radiology 2004;230:652. Muscle: also
-# Stanisz et al., Magn Reson Med 2005;54:507. Infarct and its core: Messroghli et al., Radiology 2007;244:705 and
-# Carrick et al., Circ Cardiovasc Interv 2016 give the direction and order of the shift. Values after contrast are
-# those of usual ECV (blood 0.58, myocardium 0.26, infarct 0.5) at that dose, rounded.
+# Native myocardium: Granitz et al., Wien Klin Wochenschr 2019;131:143 (MOLLI: 996 +- 31 ms at 1.5 T, 1184 +- 38 at
+# 3 T); T2 between theirs (56 and 52) and von Knobelsdorff-Brenkenhoff et al., J Cardiovasc Magn Reson 2013;15:53, who
+# like Kawel-Boehm et al., ibid. 2020;22:87, have less. Liver, spleen, marrow, fat: de Bazelaire et al., Radiology
+# 2004;230:652 (3 T: liver 809 and 34, spleen 1328 and 61, marrow 586 and 49, fat 382 and 68; at 1.5 T fat is rounded).
+# Muscle lies between theirs (3 T: 898 and 29) and that of Stanisz et al., Magn Reson Med 2005;54:507, which is longer.
+# Blood: T2 of 96 % saturated blood up to 250 ms at 1.5 T, Wright et al., J Magn Reson Imaging 1991;1:275, and shorter
+# at 3 T, Zhao et al., Magn Reson Med 2007;58:592; T1 at 3 T was 1664 ms (arterial, haematocrit 0.42) in a tube, Lu et
+# al., ibid. 2004;52:679; by MOLLI in a ventricle it is longer, and chosen here. Infarct and its core: Messroghli et
+# al., Radiology 2007;244:705, and Carrick et al., Eur Heart J 2016;37:1044, and JACC Cardiovasc Imaging 2015;8:779
+# (1097 ms, remote myocardium 961 at 1.5 T), give the direction and order of the shift. Values after contrast are those
+# of usual ECV (blood 0.58, myocardium 0.26, infarct 0.5) at that dose, rounded. Lung, stomach, bowel and all proton
+# densities are chosen here.
 _PROPERTIES: dict[Tissue, tuple[float, ...]] = {
     Tissue.AIR: (1000, 1000, 50, 50, 1000, 1000, 0.0),
     Tissue.LUNG: (1200, 1350, 35, 30, 500, 560, 0.20),
@@ -74,7 +81,8 @@ _PROPERTIES: dict[Tissue, tuple[float, ...]] = {
     Tissue.GUT: (800, 950, 55, 48, 520, 580, 0.80),
     Tissue.FLUID: (3500, 3800, 900, 700, 1500, 1600, 1.0),
     **dict.fromkeys(BLOOD, (1550, 1850, 240, 160, 320, 360, 0.95)),
-    # venous: less oxygen shortens T2 (Wright et al., J Magn Reson Imaging 1991;1:275)
+    # venous: less oxygen shortens T2 (Wright et al.; 62 ms in the jugular vein at 3 T, which has less oxygen than the
+    # right heart: Qin et al., Magn Reson Med 2011;65:471)
     **dict.fromkeys((Tissue.RV_BLOOD, Tissue.RA_BLOOD), (1550, 1850, 140, 80, 320, 360, 0.95)),
     Tissue.PAPILLARY: (1000, 1180, 50, 45, 480, 530, 0.80),
     Tissue.MYOCARDIUM: (1000, 1180, 50, 45, 480, 530, 0.80),
