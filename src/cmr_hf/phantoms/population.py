@@ -1,10 +1,10 @@
 """Who the phantoms are: volumes, masses, poses and scars drawn from published distributions.
 
 Volumes, ejection fractions and masses of healthy women and men: Petersen et al., J Cardiovasc Magn Reson 2017;19:18
-(UK Biobank, 804 healthy people of 45 to 74 years, bSSFP, papillary muscles counted as cavity). The disease groups follow the definitions of Bernard et al.,
-IEEE Trans Med Imaging 2018;37:2514 (DCM: EF < 40 % in a dilated ventricle; HCM: a wall >= 15 mm with a normal EF;
-MINF: EF < 40 % with regional akinesia; RV: a dilated or failing right ventricle); within them means and spreads are
-chosen here.
+(UK Biobank, 804 healthy people of 45 to 74 years, bSSFP, papillary muscles counted as cavity). The disease groups
+follow the definitions of Bernard et al., IEEE Trans Med Imaging 2018;37:2514 (DCM: EF < 40 % in a dilated ventricle;
+HCM: a wall >= 15 mm with a normal EF; MINF: EF < 40 % with regional akinesia; RV: a dilated or failing right
+ventricle); within them means and spreads are chosen here.
 """
 
 from __future__ import annotations
