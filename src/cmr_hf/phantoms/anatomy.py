@@ -12,44 +12,21 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 import torch
 from torch import Tensor
 
-from .chest import body_tissue, paint_atria
+from .chest import body_tissue, skin_depth, wall_mm
 from .deformation import Deformation
-from .noise import noise_at
+from .places import Phase, Site, Wall
 from .population import DENSITY_G_PER_ML, DISEASES, Traits, draw_traits
-from .tissues import Tissue
+from .ventricles import paint_ventricles
+from .wall_fields import WallFields, look_up, make_table, own_numbers
 
 _WIDEST = 0.15  # height at which the ventricle is widest
 _CAP_MM = 6.0  # wall beyond the tip of the cavity
 _RV_END = 0.93  # height of the tip of the right ventricle
-
-
-@dataclass
-class Phase:
-    """The heart at one moment; every field is a tensor of shape `(batch,)`."""
-
-    base_mm: Tensor  # z of the valve plane
-    length_mm: Tensor  # valve plane to epicardial apex
-    squeeze: Tensor  # fraction by which the squared inner radius has shrunk
-    rv_reach_mm: Tensor  # greatest thickness of the right ventricle
-    shut: Tensor  # bool: the valves to the atria are closed
-
-    def select(self, index: Tensor) -> Phase:
-        """The phases of the hearts at the positions of `index`."""
-        return Phase(**{one.name: getattr(self, one.name)[index] for one in fields(self)})
-
-
-@dataclass
-class Wall:
-    """Squared radii of the left ventricle in mm² and the region's weight, at heights and angles."""
-
-    inner: Tensor
-    outer: Tensor
-    region: Tensor
 
 
 class Heart:
@@ -69,7 +46,11 @@ class Heart:
         self._tip = 1 - _CAP_MM / self._length
         self.rest_base_mm = -self._length / 2  # z of the valve plane at end diastole
         self._regional = bool((one.has_scar | (one.akinesia > 0)).any())
+        self.own = own_numbers(one.texture, 8, 0)
+        hypertrophic = one.disease == DISEASES.index("HCM")
+        self._table = make_table(one.texture, torch.where(hypertrophic, 0.16, 0.07 + 0.09 * self.own[:, 0]))
         self._sums()
+        self._make_room()
 
     @classmethod
     def draw(cls, diseases: Sequence[str], seed: int, device: torch.device | str = "cpu") -> Heart:
@@ -102,6 +83,11 @@ class Heart:
         for name, value in vars(self).items():
             if isinstance(value, Tensor):
                 setattr(chosen, name, value[index])
+        grid = self._grid
+        several = [one[index] for one in (grid.height, grid.cosine, grid.sine, grid.angle)]
+        chosen._grid = Site(
+            *several, WallFields(*(getattr(grid.fields, one.name)[index] for one in fields(WallFields)))
+        )
         return chosen
 
     # ---- shape, with (b, 1) or (b, n) heights and the cosine and sine of the angle
@@ -116,22 +102,26 @@ class Heart:
         narrow = 0.35 + 0.4 * (one.depth_low > 0)[:, None]  # a stripe is narrower than an infarct
         return torch.sigmoid(9 * (1.1 * across - along.square() * 0.55 - narrow + ragged))
 
-    def _relaxed(self, height: Tensor, cosine: Tensor, sine: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def site(self, height: Tensor, cosine: Tensor, sine: Tensor) -> Site:
+        """What is special at heights and angles, each of shape `(b, n)`."""
+        angle = torch.atan2(sine, cosine)
+        return Site(height, cosine, sine, angle, look_up(self._table, height, angle.expand_as(height)))
+
+    def _relaxed(self, site: Site) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Squared inner and outer radius over the widest place's, factor of the thickness, weight of the region."""
-        one = self.traits
+        one, height, cosine = self.traits, site.height, site.cosine
         tip = self._tip[:, None]
         inner = (1 - ((height - _WIDEST) / (tip - _WIDEST)).square()).clamp(min=0) * (height < tip)
         outer = (1 - ((height - _WIDEST) / (1 - _WIDEST)).square()).clamp(min=0)
-        round_ = 1 + one.ellipticity[:, None] * (2 * cosine.square() - 1)
-        three = torch.sin(one.texture[:, 7:]) * (4 * cosine.pow(3) - 3 * cosine)  # no heart is a perfect ellipse
-        round_ = round_ + 0.05 * three - one.septal_flattening[:, None] * (6 * (cosine - 1)).exp()
+        round_ = 1 + one.ellipticity[:, None] * (2 * cosine.square() - 1) + site.fields.bend
+        round_ = round_ - one.septal_flattening[:, None] * (6 * (cosine - 1)).exp()
         if self._regional:
-            region = self._region(height, cosine, sine)
+            region = self._region(height, cosine, site.sine)
         else:
             region = torch.zeros_like(inner)
-        beside = cosine * one.asymmetry_angle.cos()[:, None] + sine * one.asymmetry_angle.sin()[:, None]
+        beside = cosine * one.asymmetry_angle.cos()[:, None] + site.sine * one.asymmetry_angle.sin()[:, None]
         bulge = one.asymmetry[:, None] * (2.2 * (beside - 1) - 1.5 * (height - 0.3).square()).exp()
-        thickness = (1 + bulge) * (1 - one.thinning[:, None] * region)
+        thickness = (site.fields.thickness + bulge) * (1 - one.thinning[:, None] * region)
         return inner * round_, outer * round_, thickness, region
 
     def _sums(self) -> None:
@@ -140,29 +130,34 @@ class Heart:
         height = (torch.arange(heights, device=self.device) + 0.5) / heights
         angle = (torch.arange(angles, device=self.device) + 0.5) * (2 * torch.pi / angles)
         grid_h, grid_a = (one.flatten()[None] for one in torch.meshgrid(height, angle, indexing="ij"))
-        self._grid = grid_h, grid_a.cos(), grid_a.sin()
+        shape = len(self), heights * angles
+        self._grid = self.site(grid_h.expand(shape), grid_a.cos().expand(shape), grid_a.sin().expand(shape))
         self._cell = 2 * torch.pi / (heights * angles)
 
         one = self.traits
-        inner, outer, thickness, region = self._relaxed(*self._grid)
+        inner, outer, thickness, region = self._relaxed(self._grid)
         half = self._cell / 2
-        self._radius = (one.edv_ml * 1000 / (self._length * inner.sum(1) * half)).sqrt()
+        self.radius_mm = (one.edv_ml * 1000 / (self._length * inner.sum(1) * half)).sqrt()
         wall = one.mass_g / DENSITY_G_PER_ML * 1000 / (self._length * half)
         # (r + w q)² P - r² p summed is the wall: a quadratic in the mean thickness w
         a = (thickness.square() * outer).sum(1)
-        b = 2 * self._radius * (thickness * outer).sum(1)
-        c = self._radius.square() * (outer.sum(1) - inner.sum(1)) - wall
+        b = 2 * self.radius_mm * (thickness * outer).sum(1)
+        c = self.radius_mm.square() * (outer.sum(1) - inner.sum(1)) - wall
         self._thickness = ((b.square() - 4 * a * c).clamp(min=0).sqrt() - b) / (2 * a)
         self._thickness = self._thickness.clamp(min=2.0)
-        relaxed = self._radius.square()[:, None] * inner
+        relaxed = self.radius_mm.square()[:, None] * inner
         self._still_sum = relaxed.sum(1) * half
         self._moving_sum = (relaxed * (1 - one.akinesia[:, None] * region)).sum(1) * half
         self._half = half
 
     def wall(self, phase: Phase, height: Tensor, cosine: Tensor, sine: Tensor) -> Wall:
         """Squared radii of the left ventricle, each of shape `(batch, n)`."""
-        inner, outer, thickness, region = self._relaxed(height, cosine, sine)
-        radius = self._radius[:, None]
+        return self.wall_at(phase, self.site(height, cosine, sine))
+
+    def wall_at(self, phase: Phase, site: Site) -> Wall:
+        """As `wall`, where the places have been looked up."""
+        inner, outer, thickness, region = self._relaxed(site)
+        radius = self.radius_mm[:, None]
         inner = radius.square() * inner
         outer = (radius + self._thickness[:, None] * thickness).square() * outer
         muscle = (outer - inner).clamp(min=0) * (self._length / phase.length_mm)[:, None]
@@ -170,17 +165,19 @@ class Heart:
         inner = inner * (1 - phase.squeeze[:, None] * moving)
         return Wall(inner, inner + muscle, region)
 
-    def _rv_profile(self, height: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-        """Thickness of the right ventricle over its greatest one; 0 beyond the insertions."""
-        one = self.traits
-        beside = cosine * one.rv_angle.cos()[:, None] + sine * one.rv_angle.sin()[:, None]
-        edge = self.rv_half_angle(height).cos()
-        across = ((beside - edge) / (1 - edge)).clamp(min=0)
-        along = (1 - height / _RV_END).clamp(min=0)
-        full = 0.65 + 0.15 * one.habitus[:, :1]
-        below = sine * one.rv_angle.cos()[:, None] - cosine * one.rv_angle.sin()[:, None]
-        skew = 1 + (0.15 + 0.3 * one.habitus[:, 1:2]) * below  # fuller behind or in front
-        return (across + 1e-9).pow(full) * (along + 1e-9).pow(0.7) * skew * (across > 0) * (along > 0)
+    def rv_profile(self, site: Site) -> Tensor:
+        """Thickness of the right ventricle over its greatest one, about; 0 beyond the insertions.
+
+        Fuller towards the diaphragm, as in the outlines of ACDC's training patients.
+        """
+        away = torch.remainder(site.angle - self.traits.rv_angle[:, None] + torch.pi, 2 * torch.pi) - torch.pi
+        across = away / self.rv_half_angle(site.height)  # -1 anterior, 1 inferior insertion
+        full = 2.0 + 0.8 * self.own[:, 1:2]
+        end = 0.6 + 0.35 * self.own[:, 2:3]
+        rest = (1 - across.abs().clamp(max=1).pow(full)).clamp(min=1e-9).pow(end)
+        skew = 1 + (0.1 + 0.7 * self.own[:, 3:4]) * across * (1 - across.square()).clamp(min=0)
+        along = (1 - (site.height / _RV_END).clamp(0, 1).pow(1.4 + 0.6 * self.own[:, 4:5])).clamp(min=1e-9).pow(0.8)
+        return rest * along * skew * site.fields.right * (across.abs() < 1) * (site.height < _RV_END)
 
     def rv_half_angle(self, height: Tensor) -> Tensor:
         """Angle in radians between the middle of the right ventricle and either insertion, at each height."""
@@ -213,8 +210,8 @@ class Heart:
         shut = time.to(self.device) % 1.0 <= one.es_time
         phase = Phase(self._length * 0.5 - length, length, squeeze, torch.ones_like(length), shut)
 
-        outer = self.wall(phase, *self._grid).outer.sqrt()
-        profile = self._rv_profile(*self._grid)
+        outer = self.wall_at(phase, self._grid).outer.sqrt()
+        profile = self.rv_profile(self._grid)
         rv_volume = one.rv_edv_ml * (1 - one.rv_ef * (1 - left)) * 1000
         a, b = profile.square().sum(1), 2 * (profile * outer).sum(1)
         c = -rv_volume / (length * self._half)
@@ -226,12 +223,11 @@ class Heart:
 
         Integrals of the same equations that draw the pictures, over 96 heights and 48 angles.
         """
-        height, cosine, sine = self._grid
-        wall = self.wall(phase, height, cosine, sine)
+        wall = self.wall_at(phase, self._grid)
         outer = wall.outer.sqrt()
-        reach = phase.rv_reach_mm[:, None] * self._rv_profile(height, cosine, sine)
+        reach = phase.rv_reach_mm[:, None] * self.rv_profile(self._grid)
         muscle = wall.outer - wall.inner
-        low, high = self._scar_depths(wall.region)
+        low, high = self.scar_depths(wall.region)
         scar = muscle * (high - low).clamp(min=0) * (wall.region > 0.5)
         scale = phase.length_mm * self._half / 1000
         return {
@@ -241,7 +237,7 @@ class Heart:
             "scar": scar.sum(1) * scale * self.traits.has_scar,
         }
 
-    def _scar_depths(self, region: Tensor) -> tuple[Tensor, Tensor]:
+    def scar_depths(self, region: Tensor) -> tuple[Tensor, Tensor]:
         """Where scar begins and ends through the wall (0 endocardium, 1 epicardium), narrowing at its border."""
         one = self.traits
         core = ((region - 0.5) / 0.25).clamp(0, 1).sqrt()
@@ -250,6 +246,27 @@ class Heart:
         return low, middle + (one.depth_high[:, None] - middle) * core
 
     # ---- space
+
+    def _make_room(self) -> None:
+        """How large the heart's sac is, and how far the chest lies behind so that its wall just clears the heart."""
+        phase = self.phase(torch.zeros_like(self.traits.ef))
+        grid, outer = self._grid, self.wall_at(phase, self._grid).outer.sqrt()
+        reach = phase.rv_reach_mm[:, None] * self.rv_profile(grid)
+        wide, right = outer.amax(1), (outer + reach).amax(1)
+        half = torch.maximum((wide + right) / 2, torch.full_like(wide, 42.0))
+        self.sac_mm = torch.stack(
+            [half, torch.maximum(0.97 * wide, 0.72 * half), self._length * 0.57, (right - wide) / 2], 1
+        )
+        far = outer + reach
+        z = phase.base_mm[:, None] + grid.height * phase.length_mm[:, None]
+        bent = self.deformation.bend(far * grid.cosine, far * grid.sine, z)
+        place = self.to_patient(torch.stack(bent, dim=2))
+        gap = 2 + 8 * self.own[:, 7]
+        self.front_mm = torch.zeros_like(gap)
+        for _ in range(4):
+            depth = skin_depth(place[..., 0], place[..., 1] - self.front_mm[:, None], self.traits.chest_mm)
+            self.front_mm = self.front_mm - gap + (depth - wall_mm(self)).amin(1)
+        self.front_mm = self.front_mm.clamp(-40, 40)
 
     def to_heart(self, points: Tensor) -> Tensor:
         """LPS in mm → the heart's own frame, both of shape `(batch, n, 3)`."""
@@ -286,8 +303,9 @@ class Heart:
         """Middle in LPS, shape `(batch, 3)`, and half axes in the heart's frame, shape `(batch, 3)`, in mm, of an
         ellipsoid that holds ventricles, atria and the fat round them at every moment."""
         phase = self.phase(torch.zeros_like(self.traits.ef))
-        wide = self.wall(phase, *self._grid).outer.amax(1).sqrt()
-        half_x, half_y = wide + phase.rv_reach_mm + 24, wide.clamp(min=45) + 28
+        wide = self.wall_at(phase, self._grid).outer.amax(1).sqrt()
+        reach = phase.rv_reach_mm * self.rv_profile(self._grid).amax(1)
+        half_x, half_y = wide + reach + 24, torch.maximum(wide, 0.8 * reach).clamp(min=45) + 30
         middle = torch.zeros(len(self), 1, 3, device=self.device)
         middle[:, 0, 0], middle[:, 0, 2] = 12.0, -18.0
         return self.to_patient(middle)[:, 0], torch.stack([half_x, half_y, self._length / 2 + 70], dim=1)
@@ -303,76 +321,5 @@ class Heart:
             body (`torch.Tensor` of shape `(batch, n)`, *optional*): from `body`, where it is known; it is painted over.
         """
         tissue = self.body(points) if body is None else body
-        x, y, z = self.deformation.straighten(*self.to_heart(points).unbind(2))
-        paint_atria(tissue, points, (x, y, z), self, phase)
-        radius2 = x.square() + y.square()
-        radius = radius2.sqrt().clamp(min=1e-3)
-        cosine, sine = x / radius, y / radius
-        height = (z - phase.base_mm[:, None]) / phase.length_mm[:, None]
-        within = (height > 0) & (height < 1)
-        wall = self.wall(phase, height, cosine, sine)
-        profile = self._rv_profile(height.clamp(min=0), cosine, sine)
-        reach = phase.rv_reach_mm[:, None] * profile
-        beyond = radius - wall.outer.clamp(min=1e-6).sqrt() - reach  # mm outside both ventricles
-        rough = noise_at(x, y, 0.4 * z, 7.0, 90 * self.traits.habitus[:, 2:3])  # drawn out along the axis
-
-        self._envelope(tissue, beyond, height, cosine, profile, rough)
-        self._put(tissue, within & (reach > 0.1) & (beyond < 3.0), Tissue.THIN_WALL)
-        rv = within & (beyond < 0)
-        self._put(tissue, rv, Tissue.RV_BLOOD)
-        self._put(tissue, rv & (-beyond < 5 * (rough.clamp(max=1.2) - 0.4)) & (height > 0.1), Tissue.RV_TRABECULA)
-        ventricle = within & (radius2 < wall.outer)
-        self._put(tissue, ventricle, Tissue.MYOCARDIUM)
-        self._scar(tissue, ventricle, wall, radius2)
-        cavity = within & (radius2 < wall.inner)
-        self._put(tissue, cavity, Tissue.LV_BLOOD)
-        valves = (height > -0.02) & (height < 0) & (beyond < 0) & phase.shut[:, None]
-        self._put(tissue, valves & (tissue >= Tissue.LA_BLOOD) & (tissue <= Tissue.RA_BLOOD), Tissue.THIN_WALL)
-        self._put(tissue, cavity & self._papillary(x, y, radius, height, wall, phase, rough), Tissue.PAPILLARY)
+        paint_ventricles(tissue, points, self, phase)
         return tissue
-
-    def _envelope(
-        self, tissue: Tensor, beyond: Tensor, height: Tensor, cosine: Tensor, profile: Tensor, rough: Tensor
-    ) -> None:
-        """Fat on the heart, thick in the grooves and on the right, and the pericardium as a thin dark line."""
-        one = self.traits
-        groove = (-((profile - 0.05) / 0.25).square()).exp() * (cosine > -0.2) + 0.6 * (-height / 0.15).exp()
-        wave = torch.sin(5 * height + 3 * cosine + one.texture[:, 1:2])
-        fat = (-0.6 + 1.2 * one.habitus[:, 3:4]) + 1.8 * cosine + 4.5 * groove.clamp(max=1.5) + 1.5 * wave + 0.5 * rough
-        fat = 3.0 * (profile > 0.02) + fat.clamp(min=0)
-        shell = (height > -0.1) & (height < 1.05) & ((height > 0) | (beyond > -2))  # not over the atria
-        self._put(tissue, shell & (beyond < fat + 1.3), Tissue.THIN_WALL)
-        self._put(tissue, shell & (beyond < fat), Tissue.FAT)
-
-    @staticmethod
-    def _put(tissue: Tensor, where: Tensor, what: Tissue) -> None:
-        tissue.masked_fill_(where, int(what))
-
-    def _scar(self, tissue: Tensor, ventricle: Tensor, wall: Wall, radius2: Tensor) -> None:
-        if not bool(self.traits.has_scar.any()):
-            return
-        depth = (radius2 - wall.inner) / (wall.outer - wall.inner).clamp(min=1e-3)
-        low, high = self._scar_depths(wall.region)
-        scar = ventricle & self.traits.has_scar[:, None] & (wall.region > 0.5) & (depth >= low) & (depth < high)
-        self._put(tissue, scar, Tissue.SCAR)
-        core = scar & self.traits.no_reflow[:, None] & (wall.region > 0.85) & (depth > 0.15) & (depth < 0.6)
-        self._put(tissue, core, Tissue.NO_REFLOW)
-
-    def _papillary(
-        self, x: Tensor, y: Tensor, radius: Tensor, height: Tensor, wall: Wall, phase: Phase, rough: Tensor
-    ) -> Tensor:
-        """Two papillary muscles in mid ventricle and trabeculae on the endocardium, more of them to the apex."""
-        one = self.traits
-        scale = (self._radius * (1 - phase.squeeze).sqrt())[:, None]
-        belly = (1 - ((height - 0.5) / 0.3).square()).clamp(min=0).sqrt()
-        inside = torch.zeros_like(x, dtype=torch.bool)
-        for angle, place in ((2.2, 4), (-2.35, 5)):  # inferolateral and anterolateral
-            angle = angle + 0.3 * torch.sin(one.texture[:, place : place + 1])
-            centre = scale * (0.66 + 0.1 * torch.cos(one.texture[:, place : place + 1]))
-            near = (x - centre * angle.cos()).square() + (y - centre * angle.sin()).square()
-            thick = (4.2 + 1.2 * one.habitus[:, 4:5]) * belly * (1 + 0.35 * rough)
-            inside |= near < thick.clamp(min=0).square()
-        depth = wall.inner.clamp(min=0).sqrt() - radius
-        patchy = 1 + 0.8 * torch.sin(3.7 * (y - 0.6 * x) / scale + one.texture[:, 6:7])
-        coarse = patchy * (0.8 + 0.5 * one.habitus[:, 5:6]) * (0.6 + 2.4 * height.clamp(0, 1))
-        return inside | ((depth < coarse * rough.clamp(max=1.2)) & (height > 0.1))

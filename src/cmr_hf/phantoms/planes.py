@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .anatomy import Heart, Phase
-from .chest import aorta_path, pulmonary_path
+from .anatomy import Heart
+from .places import Phase
+from .vessels import aorta_path, pulmonary_path
 
 LONG_AXES = ("2CH", "3CH", "4CH")
 AORTA = ("candy cane", "ascending")

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from .anatomy import Heart, Phase
+from .anatomy import Heart
+from .places import Phase
 from .planes import Planes
-from .scanner import Scanner, acquire, banding, coil_gain, draw, fold, texture_field
+from .scanner import Scanner, acquire, banding, coil_gain, draw, fold, raise_grey, smooth_field, texture_field, with_fat
 from .signal import BALANCED, CONTRASTS, MAPS, POST_CONTRAST, SHOWS_SCAR, SIGNED, signal_table
 from .tissues import BLOOD, Tissue, label_of_tissue, properties
 
@@ -80,17 +82,20 @@ def render(
     phase = each.phase(time)
 
     points = planes.points(through, in_plane)
-    tissue = _look_up(each, planes, points, phase)
+    tissue = _look_up(each, planes, points, phase, dither=scanner.blur_mm[0] > 0.5)
     masks = _masks(tissue, in_plane, contrast in SHOWS_SCAR)
     landmarks = planes.insertions(each, phase)
-    t1_ms, t2_ms, weight = _relaxation(each, contrast, tissue, in_plane)
+    post = torch.full((count,), contrast in POST_CONTRAST, device=heart.device)
+    t1, t2, density = properties(each.traits.field_t, post)
+    truth = _average([t1 * density, t2 * density, density], tissue, in_plane)
+    weight = truth[..., 2]
+    t1_ms, t2_ms = (truth[..., k] / weight.clamp(min=1e-6) for k in (0, 1))
     if contrast in MAPS:
         images = _map(t2_ms if contrast == "t2_map" else t1_ms, weight, contrast, scanner, generator)
     else:
-        plain = _average(table, tissue, in_plane)
-        moving = _average(_is_blood(table), tissue, in_plane)
-        behind_mm = points[:, through // 2, ::in_plane, ::in_plane, 1]
-        images = _scan(plain, moving, each, planes, behind_mm, contrast, scanner, generator)
+        parts = _average([*_water_and_fat(table), _is_blood(table)], tissue, in_plane)
+        place = points[:, through // 2, ::in_plane, ::in_plane]
+        images = _scan(parts, each, planes, place, contrast, scanner, generator)
         images, folded = fold(images, scanner, generator)
         _clear(masks, landmarks, folded)
 
@@ -123,19 +128,10 @@ def _clear(masks: Tensor, landmarks: Tensor, folded: Tensor) -> None:
         landmarks[index, outside] = torch.nan
 
 
-def _relaxation(each: Heart, contrast: str, tissue: Tensor, in_plane: int) -> tuple[Tensor, Tensor, Tensor]:
-    """T1 and T2 in ms, weighted with proton density within a pixel, and that density: each (m, size, size)."""
-    post = torch.full((len(each),), contrast in POST_CONTRAST, device=each.device)
-    t1, t2, density = properties(each.traits.field_t, post)
-    weight = _average(density, tissue, in_plane)
-    t1_ms = _average(t1 * density, tissue, in_plane) / weight.clamp(min=1e-6)
-    return t1_ms, _average(t2 * density, tissue, in_plane) / weight.clamp(min=1e-6), weight
-
-
 def _signals(each: Heart, contrast: str, scanner: Scanner, generator: torch.Generator) -> Tensor:
     """Signal of every tissue in every picture, (m, tissues); chambers that are joined have one signal."""
     variation = torch.rand(len(each), 4, generator=generator)
-    variation[:, 3] = (variation[:, 3] - 0.35).clamp(min=0)  # a third are as they should be
+    variation[:, 3] = 1.3 * (variation[:, 3] - 0.2).clamp(min=0)  # a fifth are as they should be
     own = torch.randn(len(each), len(Tissue), generator=generator)
     own = own * draw(scanner.contrast, len(each), generator, own.device)[:, 0]
     if scanner == Scanner.ideal():
@@ -157,36 +153,50 @@ def _is_blood(table: Tensor) -> Tensor:
     return blood
 
 
+def _water_and_fat(table: Tensor) -> tuple[Tensor, Tensor]:
+    """The signal of every tissue, parted: marrow has half of each."""
+    share = torch.zeros_like(table)
+    share[:, Tissue.FAT], share[:, Tissue.MARROW] = 1.0, 0.5
+    return table * (1 - share), table * share
+
+
 def _scan(
-    plain: Tensor,
-    moving: Tensor,
+    parts: Tensor,
     each: Heart,
     planes: Planes,
-    behind_mm: Tensor,
+    place: Tensor,
     contrast: str,
     scanner: Scanner,
     generator: torch.Generator,
 ) -> Tensor:
-    """Signals of shape (m, size, size), and the part of each pixel that is blood, with all that changes them."""
-    count, size = plain.shape[:2]
-    device = plain.device
+    """Pictures (m, s, s) from the signals of water and fat and the part of each pixel that is blood, (m, s, s, 3)."""
+    count, size = parts.shape[:2]
+    device = parts.device
+    water, fat, moving = parts.unbind(3)
     roughness = draw(scanner.texture, count, generator, device)
-    images = plain * (1 + roughness * texture_field(count, size, generator, device))
     mottle = draw(scanner.mottle, count, generator, device)
-    images = images * (1 + mottle * moving * texture_field(count, size, generator, device, (8, 24)))
+    flow = smooth_field(count, size, generator, device, 9) + 0.35 * texture_field(count, size, generator, device, (12,))
+    water = water * (1 + roughness * texture_field(count, size, generator, device)) * (1 + mottle * moving * flow)
+    spacing = planes.affine[:, :3, 1].norm(dim=1)[:, None, None]
+    displaced = draw(scanner.fat_shift_mm, count, generator, device) / spacing
+    displaced = displaced * (1.0 if contrast in SHOWS_SCAR else 0.25)
+    apart = draw((0, 1), count, generator, device) < (0.85 if contrast in BALANCED else 0.0)
+    images = with_fat(water, fat, scanner, displaced, apart, contrast in SIGNED, generator)
     if contrast in BALANCED:
         images = images * banding(scanner, count, size, generator, device)
-    half = each.traits.chest_mm[:, 1, None, None]
     strength = draw(scanner.coil, count, generator, device)
-    images = images * coil_gain(behind_mm + half, half - behind_mm, strength)
-    return acquire(images, scanner, planes.affine[:, :3, 1].norm(dim=1), contrast in SIGNED, generator)
+    evened = draw(scanner.evened, count, generator, device)
+    gain = coil_gain(place, each.traits.chest_mm, strength, generator)
+    images = acquire(images * gain, scanner, planes.affine[:, :3, 1].norm(dim=1), contrast, generator)
+    return raise_grey(images * gain.pow(-evened), scanner, contrast, generator)
 
 
-def _look_up(each: Heart, planes: Planes, points: Tensor, phase: Phase) -> Tensor:
+def _look_up(each: Heart, planes: Planes, points: Tensor, phase: Phase, dither: bool) -> Tensor:
     """Tissue at sample points (m, through, s, s, 3): (m, through, s, s).
 
-    What surrounds the heart has no fine structure along the slice and is looked up once, in its middle. On a CPU it is
-    done picture by picture, layer by layer, and the heart only where it can be, which then stays in the cache.
+    What surrounds the heart is looked up once for all layers: in the middle of the slice, or with `dither` at depths
+    that differ between neighbouring pixels, which the scanner blurs into one. On a CPU it is done picture by
+    picture, layer by layer, and the heart only where it can be, which then stays in the cache.
     """
     count, through = points.shape[:2]
     steps = torch.arange(count, device=points.device).split(1 if points.device.type == "cpu" else count)
@@ -194,7 +204,12 @@ def _look_up(each: Heart, planes: Planes, points: Tensor, phase: Phase) -> Tenso
     boxes = _heart_boxes(each, planes, points.shape[2])
     for step in steps:
         heart, moment = each.select(step), phase.select(step)
-        body = heart.body(points[step, through // 2].flatten(1, 2))
+        place = points[step, through // 2]
+        if dither and through > 2:
+            place = place.clone()
+            place[:, ::2, ::2] = points[step, 0, ::2, ::2]
+            place[:, 1::2, ::2] = points[step, -1, 1::2, ::2]
+        body = heart.body(place.flatten(1, 2))
         tissue[step] = body.view(len(step), 1, *points.shape[2:4])
         low, high = boxes[step].amin(0), boxes[step].amax(0)
         rows, columns = (slice(int(low[k, 0]), int(high[k, 1])) for k in (0, 1))
@@ -218,13 +233,16 @@ def _heart_boxes(each: Heart, planes: Planes, size: int) -> Tensor:
     return edges.long().clamp(0, size).cpu()
 
 
-def _average(table: Tensor, tissue: Tensor, in_plane: int) -> Tensor:
-    """Mean over the samples of a pixel of what `table` (m, tissues) says of each tissue: (m, size, size)."""
-    offset = torch.arange(len(table), device=table.device)[:, None, None] * len(Tissue)
-    flat = table.flatten()
-    total = sum(flat[tissue[:, k].int() + offset] for k in range(tissue.shape[1])) / tissue.shape[1]
+def _average(tables: list[Tensor], tissue: Tensor, in_plane: int) -> Tensor:
+    """Mean over the samples of a pixel of what each table (m, tissues) says of tissues: (m, size, size, tables)."""
+    count, through = tissue.shape[:2]
+    values = torch.stack(tables, dim=2).flatten(0, 1)  # (m * tissues, tables)
+    offset = torch.arange(count, device=values.device, dtype=torch.int32)[:, None, None, None] * len(Tissue)
+    rows = torch.add(tissue.int(), offset).permute(0, 2, 3, 1)  # the samples of a pixel beside one another
+    total = functional.embedding_bag(rows.reshape(-1, through), values, mode="mean")
+    total = total.view(count, *tissue.shape[2:], len(tables))
     if in_plane > 1:
-        total = torch.nn.functional.avg_pool2d(total[:, None], in_plane)[:, 0]
+        total = functional.avg_pool2d(total.permute(0, 3, 1, 2), in_plane).permute(0, 2, 3, 1)
     return total
 
 
@@ -240,7 +258,7 @@ def _masks(tissue: Tensor, in_plane: int, show_scar: bool) -> Tensor:
     for label in range(LABEL_COUNT):
         share = (labels == label).sum(1).float()
         if in_plane > 1:
-            share = torch.nn.functional.avg_pool2d(share[:, None], in_plane)[:, 0]
+            share = functional.avg_pool2d(share[:, None], in_plane)[:, 0]
         if best is None:
             best, shares = torch.zeros_like(share, dtype=torch.uint8), share
             continue
@@ -261,5 +279,5 @@ def _map(truth: Tensor, weight: Tensor, contrast: str, scanner: Scanner, generat
     top, share = (400.0, 0.05) if contrast == "t2_map" else (3000.0, 1.0)
     noisy = truth + grain * level * share * (0.8 / weight.clamp(min=0.1))
     noisy = torch.where(weight < 0.25, noisy + nonsense * nonsense * (top - noisy), noisy)
-    blur = torch.nn.functional.avg_pool2d(noisy[:, None], 3, stride=1, padding=1, count_include_pad=False)[:, 0]
+    blur = functional.avg_pool2d(noisy[:, None], 3, stride=1, padding=1, count_include_pad=False)[:, 0]
     return (0.4 * noisy + 0.6 * blur).clamp(min=0)

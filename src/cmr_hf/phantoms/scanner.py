@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .signal import SHOWS_SCAR, SIGNED
+
 Range = tuple[float, float]
 
 
@@ -18,7 +20,9 @@ class Scanner:
     Attributes:
         noise: standard deviation of the complex noise over the 98th percentile of the picture.
         matrix: acquired part of k-space along rows and columns; what is cut off blurs and rings.
-        coil: strength of the surface coils' fall-off, 0 none, 1 that of a 12 cm wide coil.
+        blur_mm: standard deviation of what the beating heart and the gradients smear, on top of the matrix.
+        coil: strength of the surface coils' fall-off, 0 none, 1 that of uncorrected elements.
+        evened: how much of that fall-off is corrected afterwards; noise in the depth is then what is left of it.
         texture: relative irregularity within tissues.
         breathing_mm: drift between k-space lines, which ghosts.
         breathing_share: share of pictures that are moved.
@@ -27,22 +31,31 @@ class Scanner:
         banding_share: share of bSSFP pictures with dark bands where the field is off resonance.
         fold_share: share of pictures whose field of view is too small along the rows, so that what lies outside folds
             in from the other side.
-        pedestal: what scanners add to phase-sensitive pictures, over their 98th percentile; the rim that is lost to the
-            correction of distortion stays 0, so that air is grey.
+        fat_phase: angle in turns between fat and water in pictures that have them apart, and `fat_roughness` its
+            standard deviation over the picture: the field is nowhere even.
+        fat_shift_mm: how far fat is displaced along the read-out of late enhancement; a quarter of it in other
+            pictures.
+        pedestal: what scanners add to late enhancement, over its 98th percentile; the rim that is lost to the
+            correction of distortion stays 0 in phase-sensitive pictures, so that air is grey.
         map_noise_ms: standard deviation of a T1 map in heart muscle; a T2 map has a twentieth of it.
     """
 
-    noise: Range = (0.01, 0.06)
-    matrix: Range = (0.42, 0.68)
-    coil: Range = (0.15, 0.9)
-    texture: Range = (0.02, 0.08)
+    noise: Range = (0.006, 0.035)
+    matrix: Range = (0.55, 1.0)
+    blur_mm: Range = (0.85, 1.7)
+    coil: Range = (0.4, 1.4)
+    evened: Range = (0.0, 0.6)
+    texture: Range = (0.01, 0.06)
     breathing_mm: Range = (0.5, 2.5)
     breathing_share: float = 0.2
-    contrast: Range = (0.05, 0.3)
-    mottle: Range = (0.02, 0.12)
-    banding_share: float = 0.1
+    contrast: Range = (0.05, 0.25)
+    mottle: Range = (0.04, 0.16)
+    banding_share: float = 0.04
     fold_share: float = 0.08
-    pedestal: Range = (0.0, 1.0)
+    fat_phase: Range = (0.28, 0.56)
+    fat_roughness: Range = (0.05, 0.2)
+    fat_shift_mm: Range = (0.5, 4.0)
+    pedestal: Range = (0.1, 1.0)
     map_noise_ms: Range = (15.0, 50.0)
 
     @classmethod
@@ -52,7 +65,9 @@ class Scanner:
         return cls(
             noise=zero,
             matrix=(1.0, 1.0),
+            blur_mm=zero,
             coil=zero,
+            evened=zero,
             texture=zero,
             breathing_mm=zero,
             breathing_share=0.0,
@@ -60,6 +75,9 @@ class Scanner:
             mottle=zero,
             banding_share=0.0,
             fold_share=0.0,
+            fat_phase=(0.5, 0.5),
+            fat_roughness=zero,
+            fat_shift_mm=zero,
             pedestal=zero,
             map_noise_ms=zero,
         )
@@ -71,16 +89,75 @@ def draw(bounds: Range, count: int, generator: torch.Generator, device: torch.de
     return values.to(device)[:, None, None]
 
 
-def coil_gain(depth_mm: Tensor, behind_mm: Tensor, strength: Tensor) -> Tensor:
-    """Sensitivity of a chest and a spine array, about 1 in the heart.
+def coil_gain(place: Tensor, chest_mm: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+    """Sensitivity of elements on the chest and on the back, 1 in the middle of the picture: `(b, h, w)`.
 
     Args:
-        depth_mm (`torch.Tensor` of shape `(b, h, w)`): distance from the front of the chest.
-        behind_mm (`torch.Tensor` of shape `(b, h, w)`): distance from the back.
+        place (`torch.Tensor` of shape `(b, h, w, 3)`): LPS mm of the pixels.
+        chest_mm (`torch.Tensor` of shape `(b, 2)`): half width and half depth of the body.
         strength (`torch.Tensor` of shape `(b, 1, 1)`): as `Scanner.coil`.
     """
-    gain = torch.exp(-depth_mm.clamp(-40, 300) / 60) + 0.6 * torch.exp(-behind_mm.clamp(-40, 300) / 60)
-    return (gain / 0.4 + 0.15).pow(strength)
+    count, height, width = place.shape[:3]
+    device = place.device
+    few = place[:, :: max(1, height // 16), :: max(1, width // 16)]  # it is smooth
+    uniform = torch.rand(count, 7, 3, generator=generator).to(device)
+    x = 110 * (2 * uniform[..., 0] - 1)
+    front = torch.where(torch.arange(7, device=device) < 4, -1.0, 1.0)  # four in front, three behind
+    y = front * (chest_mm[:, 1:] * (1 - 0.35 * (x / chest_mm[:, :1]).square()) + 15)
+    element = torch.stack([x, y, 90 * (2 * uniform[..., 1] - 1)], dim=2)  # (b, 7, 3)
+    weight = (0.3 + uniform[..., 2]) * torch.where(front < 0, 1.0, 0.7)
+    distance2 = (few[:, :, :, None] - element[:, None, None]).square().sum(-1)
+    gain = (weight[:, None, None] * (1 + distance2 / 75.0**2).pow(-1.5)).sum(-1)
+    gain = gain / gain[:, gain.shape[1] // 2, gain.shape[2] // 2, None, None]
+    gain = gain.clamp(0.05, 6.0).pow(strength)
+    return functional.interpolate(gain[:, None], size=(height, width), mode="bilinear", align_corners=False)[:, 0]
+
+
+def smooth_field(count: int, size: int, generator: torch.Generator, device: torch.device, side: int = 5) -> Tensor:
+    """A field of SD about 1 without fine structure, shape `(count, size, size)`, from `side` × `side` numbers."""
+    seeds = torch.randn(count, 1, side, side, generator=generator).to(device)
+    return 1.3 * functional.interpolate(seeds, size=(size, size), mode="bicubic", align_corners=True)[:, 0]
+
+
+def with_fat(
+    water: Tensor, fat: Tensor, scanner: Scanner, shift: Tensor, apart: Tensor, signed: bool, generator: torch.Generator
+) -> Tensor:
+    """Complex pictures of water and fat, which the read-out displaces and whose phase is its own.
+
+    Args:
+        water, fat (`torch.Tensor` of shape `(b, s, s)`): real.
+        shift (`torch.Tensor` of shape `(b, 1, 1)`): of fat along the read-out, pixels.
+        apart (`torch.Tensor` of shape `(b, 1, 1)`, bool): pictures where fat and water are in opposite phase.
+        signed (`bool`): phase-sensitive pictures, where what fat left behind is darker than nothing.
+
+    Returns:
+        `torch.Tensor` of shape `(b, s, s)`, complex64.
+    """
+    count, size = water.shape[:2]
+    device = water.device
+    base = draw(scanner.fat_phase, count, generator, device)
+    rough = draw(scanner.fat_roughness, count, generator, device)
+    field = smooth_field(count, size, generator, device)
+    turn = torch.rand(count, 2, generator=generator)
+    if bool((shift != 0).any()):
+        along = turn[:, 0] < 0.5  # of the rows
+        sign = torch.where(turn[:, 1] < 0.5, -1.0, 1.0)
+        moved = [
+            _moved(one, float(step), 0 if row else 1)
+            for one, step, row in zip(fat, (sign * shift.flatten().cpu()).tolist(), along.tolist(), strict=True)
+        ]
+        before, fat = fat, torch.stack(moved)
+        if signed:
+            fat = fat + 1.4 * torch.rand(count, 1, 1, generator=generator).to(device) * (fat - before)
+    phase = 2 * torch.pi * torch.where(apart, base + rough * field, 0.3 * (base - 0.5 + rough * field))
+    return torch.complex(torch.addcmul(water, fat, phase.cos()), fat * phase.sin())
+
+
+def _moved(picture: Tensor, step: float, axis: int) -> Tensor:
+    """A picture moved by a fraction of pixels along an axis."""
+    whole = int(step // 1)
+    part = step - whole
+    return picture.roll(whole, axis) * (1 - part) + picture.roll(whole + 1, axis) * part
 
 
 def texture_field(
@@ -130,46 +207,67 @@ def fold(image: Tensor, scanner: Scanner, generator: torch.Generator) -> tuple[T
 
 
 def kspace_filter(size: int, rows: Tensor, columns: Tensor) -> Tensor:
-    """Which spatial frequencies are acquired, tapered a little, in the order of `torch.fft.fft2`: `(b, size, size)`."""
+    """Which spatial frequencies are acquired, tapered a little, in the order of `torch.fft.fft2`: `(b, size, size)`.
+
+    Args:
+        rows, columns (`torch.Tensor` of shape `(b, 1, 1)`): acquired part along either axis.
+    """
     frequency = torch.fft.fftfreq(size, device=rows.device).abs() * 2
 
     def along(part: Tensor) -> Tensor:  # (b, 1, 1) -> (b, size)
         inside = frequency[None] / part[:, 0]
-        taper = 0.5 + 0.5 * torch.cos(torch.pi * ((inside - 0.6) / 0.6).clamp(0, 1))
-        return torch.where((inside <= 1) | (part[:, 0] >= 1), torch.where(part[:, 0] >= 1, 1.0, taper), 0.0)
+        taper = 0.5 + 0.5 * torch.cos(torch.pi * ((inside - 0.45) / 0.65).clamp(0, 1))
+        return torch.where(part[:, 0] >= 1, 1.0, torch.where(inside <= 1, taper, 0.0))
 
     return along(rows)[:, :, None] * along(columns)[:, None]
 
 
-def acquire(image: Tensor, scanner: Scanner, spacing_mm: Tensor, signed: bool, generator: torch.Generator) -> Tensor:
-    """A picture of shape `(b, size, size)` through k-space: cut, moved, with noise; magnitude unless `signed`.
+def _smear(size: int, rows: Tensor, columns: Tensor) -> Tensor:
+    """What a Gaussian blur leaves of each spatial frequency; standard deviations (b, 1, 1) in pixels."""
+    turn2 = -2 * (torch.pi * torch.fft.fftfreq(size, device=rows.device)).square()
+    return torch.exp(turn2[None, :, None] * rows.square()) * torch.exp(turn2[None, None] * columns.square())
+
+
+def acquire(image: Tensor, scanner: Scanner, spacing_mm: Tensor, contrast: str, generator: torch.Generator) -> Tensor:
+    """A picture of shape `(b, size, size)` through k-space: cut, moved, with noise; magnitude unless it is signed.
 
     Args:
+        image: real or complex.
         spacing_mm (`torch.Tensor` of shape `(b,)`): between rows.
+        contrast (`str`): of `CONTRASTS`; what phase-sensitive pictures keep is their sign.
     """
     count, size = image.shape[0], image.shape[-1]
     device = image.device
+    signed = contrast in SIGNED
     rows, columns = draw(scanner.matrix, count, generator, device), draw(scanner.matrix, count, generator, device)
+    blurs = [draw(scanner.blur_mm, count, generator, device) / spacing_mm[:, None, None] for _ in range(2)]
     scale = image.abs().flatten(1)[:, :: max(1, size // 32)].quantile(0.98, dim=1)[:, None, None]
     noise = draw(scanner.noise, count, generator, device) * scale
     moves = draw(scanner.breathing_mm, count, generator, device) * (
         draw((0, 1), count, generator, device) < scanner.breathing_share
     )
     beats = draw((2, 9), count, generator, device)
-    grain = torch.randn(2, count, size, size, generator=generator).to(device) * noise
+    grain = torch.randn(2, count, size, size, generator=generator).to(device) * (noise * size)
     if scanner == Scanner.ideal():
-        return image
-    spectrum = torch.fft.fft2(torch.complex(image + grain[0], grain[1]))
+        return image.real if signed else image.abs()
+    spectrum = torch.fft.fft2(image.to(torch.complex64)) * _smear(size, *blurs)
     frequency = torch.fft.fftfreq(size, device=device)[None, :, None]  # cycles per row
     shift = moves / spacing_mm[:, None, None] * torch.sin(2 * torch.pi * beats * frequency)
-    spectrum = (
-        spectrum
-        * kspace_filter(size, rows, columns)
-        * torch.polar(torch.ones_like(shift), -2 * torch.pi * frequency * shift)
-    )
+    if bool((moves > 0).any()):
+        spectrum = spectrum * torch.polar(torch.ones_like(shift), -2 * torch.pi * frequency * shift)
+    spectrum = (spectrum + torch.complex(grain[0], grain[1])) * kspace_filter(size, rows, columns)
     found = torch.fft.ifft2(spectrum)
-    if not signed:
-        return found.abs()
-    raised = found.real + draw(scanner.pedestal, count, generator, device) * scale
-    raised[:, :2] = raised[:, -2:] = 0
-    return raised
+    return found.real if signed else found.abs()
+
+
+def raise_grey(image: Tensor, scanner: Scanner, contrast: str, generator: torch.Generator) -> Tensor:
+    """Late enhancement over a grey floor, as scanners store it, of shape `(b, size, size)`; others as they are."""
+    pedestal = draw(scanner.pedestal, len(image), generator, image.device)
+    if contrast not in SHOWS_SCAR or scanner == Scanner.ideal():
+        return image
+    size = image.shape[-1]
+    scale = image.abs().flatten(1)[:, :: max(1, size // 32)].quantile(0.98, dim=1)[:, None, None]
+    image = image + pedestal * scale
+    if contrast in SIGNED:
+        image[:, :2] = image[:, -2:] = 0
+    return image

@@ -17,7 +17,7 @@ from .planes import Planes
 from .protocol import SERIES, Protocol, Series
 from .render import Phantoms, render
 from .scanner import Scanner, acquire, coil_gain, draw, texture_field
-from .signal import MAPS, SIGNED, bssfp, look_locker, t2_prepared
+from .signal import MAPS, bssfp, look_locker, t2_prepared
 from .tissues import properties
 
 
@@ -124,7 +124,10 @@ def settled(scanner: Scanner, seed: int) -> Scanner:
 
 def _still(scanner: Scanner) -> Scanner:
     """What pictures of a series share: all but noise and what k-space does to each."""
-    return replace(scanner, noise=(0.0, 0.0), matrix=(1.0, 1.0), breathing_mm=(0.0, 0.0), breathing_share=0.0)
+    nothing = (0.0, 0.0)
+    return replace(
+        scanner, noise=nothing, matrix=(1.0, 1.0), blur_mm=nothing, breathing_mm=nothing, breathing_share=0.0
+    )
 
 
 def _moment(heart: Heart, series: Series, time: float, seed: int, scanner: Scanner) -> Phantoms:
@@ -148,8 +151,7 @@ def _measured(images: Tensor, series: Series, seed: int, scanner: Scanner) -> Te
         return images
     generator = torch.Generator().manual_seed(seed + 1)
     spacing = series.planes.affine[:, :3, 1].norm(dim=1).repeat(len(images))
-    signed = series.contrast in SIGNED
-    flat = acquire(images.flatten(0, 1), scanner, spacing, signed, generator)
+    flat = acquire(images.flatten(0, 1), scanner, spacing, series.contrast, generator)
     return flat.view(images.shape)
 
 
@@ -171,9 +173,8 @@ def _prepared(heart: Heart, series: Series, seed: int, scanner: Scanner) -> Tens
     if scanner == Scanner.ideal():
         return images.abs()
     generator = torch.Generator().manual_seed(seed)
-    half = each.traits.chest_mm[:, 1, None, None]
-    behind = points[:, 1, ..., 1]
-    gain = coil_gain(behind + half, half - behind, draw(scanner.coil, len(each), generator, heart.device))
+    strength = draw(scanner.coil, len(each), generator, heart.device)
+    gain = coil_gain(points[:, 1], each.traits.chest_mm, strength, generator)
     rough = draw(scanner.texture, len(each), generator, heart.device)
     gain = gain * (1 + rough * texture_field(len(each), planes.size, generator, heart.device))
     return _measured(images * gain, series, seed, scanner)

@@ -74,9 +74,8 @@ def signal_table(contrast: str, field_t: Tensor, variation: Tensor) -> Tensor:
         contrast (`str`): of `CONTRASTS`.
         field_t (`torch.Tensor` of shape `(batch,)`): 1.5 or 3.
         variation (`torch.Tensor` of shape `(batch, 4)`, 0 … 1): how much inflow there is; how far the inversion time
-            misses the null (half is exact), or whether fat of a cine is in antiphase (below 0.7); the choice of flip
-            angle and preparation; how much of the signal of late enhancement is there whatever the inversion did (0
-            none).
+            misses the null (half is exact); the choice of flip angle and preparation; how much of the signal of late
+            enhancement is there whatever the inversion did (0 none).
 
     Raises:
         ValueError: for a contrast that is not known.
@@ -98,11 +97,8 @@ def signal_table(contrast: str, field_t: Tensor, variation: Tensor) -> Tensor:
         # macromolecules take a third of muscle's and liver's signal (Bieri and Scheffler, Magn Reson Med 2006;56:1067)
         transfer = torch.ones_like(blood)
         transfer[list(SOLID)] = 0.95
-        # at most repetition times fat is in antiphase: where it shares a pixel with water, a black line is drawn
-        antiphase = torch.ones_like(blood).expand(len(field_t), -1).clone()
-        antiphase[:, [Tissue.FAT, Tissue.MARROW]] = torch.where(miss < 0.7, -1.0, 1.0)
         # blood that has not seen the pulses comes in with up to its whole magnetisation; a half more seems usual
-        return bssfp(t1, t2, density, flip) * (1 + blood * (0.2 + 0.6 * inflow)) * transfer * antiphase
+        return bssfp(t1, t2, density, flip) * (1 + blood * (0.2 + 0.6 * inflow)) * transfer
     if contrast in ("lge", "lge_psir"):
         null = nulling_time(t1[:, Tissue.MYOCARDIUM : Tissue.MYOCARDIUM + 1])
         signed = inversion_recovery(t1, density, null * (0.9 + 0.2 * miss)) + 0.9 * rest * density

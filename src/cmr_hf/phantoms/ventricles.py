@@ -1,0 +1,109 @@
+"""The ventricles of a heart, painted: walls, scar, cavities and what is in them, fat and pericardium."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from .interior import moderator_band, papillary, strands
+from .noise import noise_at
+from .places import Phase, Site, Wall
+from .tissues import Tissue
+from .vessels import paint_atria
+
+if TYPE_CHECKING:
+    from .anatomy import Heart
+
+
+def _put(tissue: Tensor, where: Tensor, what: Tissue) -> None:
+    tissue.masked_fill_(where, int(what))
+
+
+def paint_ventricles(tissue: Tensor, points: Tensor, heart: Heart, phase: Phase) -> None:
+    """Paints atria, both ventricles, their fat and what is in them over `tissue` of shape `(b, n)`, in place.
+
+    Args:
+        points (`torch.Tensor` of shape `(b, n, 3)`): LPS mm.
+    """
+    x, y, z = heart.deformation.straighten(*heart.to_heart(points).unbind(2))
+    paint_atria(tissue, points, (x, y, z), heart, phase)
+    radius2 = x.square() + y.square()
+    radius = radius2.sqrt().clamp(min=1e-3)
+    height = (z - phase.base_mm[:, None]) / phase.length_mm[:, None]
+    site = heart.site(height, x / radius, y / radius)
+    within = (height > 0) & (height < 1)
+    wall = heart.wall_at(phase, site)
+    outer = wall.outer.clamp(min=1e-6).sqrt()
+    profile = heart.rv_profile(replace(site, height=height.clamp(min=0)))
+    reach = phase.rv_reach_mm[:, None] * profile
+    beyond = radius - outer - reach  # mm outside both ventricles
+    move = 90 * heart.traits.habitus[:, 2:3]
+    rough, coarse = noise_at(x, y, 0.35 * z, 5.5, move), noise_at(x, y, 0.3 * z, 11.0, move)  # drawn out along z
+
+    _envelope(heart, tissue, beyond, site, profile, rough, coarse)
+    thin = 1.9 + 1.0 * site.fields.fat.clamp(-1, 1.2) + 0.7 * coarse
+    _put(tissue, within & (reach > 0.1) & (beyond < thin), Tissue.THIN_WALL)
+    rv = within & (beyond < 0)
+    _put(tissue, rv, Tissue.RV_BLOOD)
+    _put(tissue, rv & _rv_muscle(heart, beyond, radius - outer, reach, site, rough, coarse), Tissue.RV_TRABECULA)
+    ventricle = within & (radius2 < wall.outer)
+    _put(tissue, ventricle, Tissue.MYOCARDIUM)
+    _scar(heart, tissue, ventricle, wall, radius2)
+    cavity = within & (radius2 < wall.inner)
+    _put(tissue, cavity, Tissue.LV_BLOOD)
+    valves = (height > -0.02) & (height < 0) & (beyond < 0) & phase.shut[:, None]
+    _put(tissue, valves & (tissue >= Tissue.LA_BLOOD) & (tissue <= Tissue.RA_BLOOD), Tissue.THIN_WALL)
+    inner = wall.inner.clamp(min=0).sqrt()
+    scale = (heart.radius_mm * (1 - phase.squeeze).sqrt())[:, None]
+    muscle = papillary(x, y, height, scale, heart.traits.texture, rough)
+    muscle |= strands(inner - radius, _strand_reach(heart, site, inner, scale), rough, coarse)
+    _put(tissue, cavity & muscle, Tissue.PAPILLARY)
+
+
+def _strand_reach(heart: Heart, site: Site, inner: Tensor, scale: Tensor) -> Tensor:
+    """How far in mm trabeculae reach into the left ventricle: least at septum and base, most at the apex."""
+    mean = 1.6 + 3.4 * heart.own[:, 5:6]
+    place = (0.75 - 0.55 * site.cosine) * (0.35 + 2.1 * site.height.clamp(0, 1))
+    return (mean * place * site.fields.strands).minimum(0.45 * inner)
+
+
+def _rv_muscle(
+    heart: Heart, beyond: Tensor, beside: Tensor, reach: Tensor, site: Site, rough: Tensor, coarse: Tensor
+) -> Tensor:
+    """Trabeculae of the right ventricle's free wall and the moderator band, of shape `(b, n)`."""
+    depth = (3.5 + 8.0 * heart.own[:, 6:7]) * (0.3 + 1.3 * site.height.clamp(0, 1)) * site.fields.strands
+    along = beside / reach.clamp(min=1.0)
+    found = strands(-beyond, depth, rough, coarse)
+    return found | moderator_band(along, site.height, site.cosine, site.sine, heart.traits.texture, rough)
+
+
+def _envelope(
+    heart: Heart, tissue: Tensor, beyond: Tensor, site: Site, profile: Tensor, rough: Tensor, coarse: Tensor
+) -> None:
+    """Fat on the heart, thick in the grooves and on the right, and the pericardium as a thin dark line."""
+    one, height = heart.traits, site.height
+    lean = one.habitus[:, 3:4]
+    groove = (-((profile - 0.06) / 0.16).square()).exp() * (site.cosine > -0.2) + 0.7 * (-height / 0.12).exp()
+    right = (profile > 0.02).float()
+    fat = -0.5 + 1.2 * lean + (1.0 + 0.8 * right) * site.fields.fat + (2.6 + lean) * groove.clamp(max=1.3)
+    fat = 1.6 * right + (fat + 0.7 * right + 0.5 * coarse).clamp(min=0)
+    line = 0.6 + 0.35 * coarse
+    shell = (height > -0.1) & (height < 1.05) & ((height > 0) | (beyond > -2))  # not over the atria
+    _put(tissue, shell & (beyond < fat + line), Tissue.THIN_WALL)
+    _put(tissue, shell & (beyond < fat), Tissue.FAT)
+    # coronary vessels run in the fat of the grooves
+    vessel = (groove > 0.55) & (fat > 3.2) & (beyond > 1.0) & (beyond < fat - 0.6) & (coarse > 0.75)
+    _put(tissue, shell & vessel & (beyond > 0.4 * fat), Tissue.VESSEL)
+
+
+def _scar(heart: Heart, tissue: Tensor, ventricle: Tensor, wall: Wall, radius2: Tensor) -> None:
+    if not bool(heart.traits.has_scar.any()):
+        return
+    depth = (radius2 - wall.inner) / (wall.outer - wall.inner).clamp(min=1e-3)
+    low, high = heart.scar_depths(wall.region)
+    scar = ventricle & heart.traits.has_scar[:, None] & (wall.region > 0.5) & (depth >= low) & (depth < high)
+    _put(tissue, scar, Tissue.SCAR)
+    core = scar & heart.traits.no_reflow[:, None] & (wall.region > 0.85) & (depth > 0.15) & (depth < 0.6)
+    _put(tissue, core, Tissue.NO_REFLOW)

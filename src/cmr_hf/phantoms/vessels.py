@@ -1,0 +1,125 @@
+"""The great vessels and the atria they belong to: paths in the patient, ellipsoids in the heart's own frame."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from .tissues import Tissue
+
+if TYPE_CHECKING:
+    from .anatomy import Heart
+    from .places import Phase
+
+_WALL_MM = 2.2
+
+
+def _put(tissue: Tensor, where: Tensor, what: Tissue) -> None:
+    tissue.masked_fill_(where, int(what))
+
+
+def aorta_path(heart: Heart) -> Tensor:
+    """Points along the middle of the aorta from its root to the abdomen, LPS mm, shape `(batch, 8, 3)`."""
+    root = _at(heart, 0.42, -0.58, 2.0)
+    steps = [(0, 0, 0), (-12, -5, 26), (-12, -2, 55), (0, 14, 76), (14, 36, 80), (24, 54, 62), (26, 60, 30)]
+    path = [root + root.new_tensor(step) for step in steps]
+    path.append(path[-1] + root.new_tensor((-6.0, 2.0, -250.0)))
+    return torch.stack(path, dim=1)
+
+
+def pulmonary_path(heart: Heart) -> Tensor:
+    """Points along the right outflow tract, the pulmonary trunk and the right pulmonary artery, `(batch, 5, 3)`."""
+    start = _at(heart, 0.62, -1.18, 6.0)
+    steps = [(0, 0, 0), (8, 8, 22), (16, 24, 34), (-8, 34, 34), (-50, 40, 28)]
+    return torch.stack([start + start.new_tensor(step) for step in steps], dim=1)
+
+
+def _at(heart: Heart, x: float, y: float, below_base_mm: float) -> Tensor:
+    """A point of the valve plane at end systole in LPS; x and y in units of the ventricle's radius."""
+    radius = heart.traits.edv_ml.clamp(max=200).mul(1000).pow(1 / 3) * 0.5
+    place = torch.stack([x * radius, y * radius, heart.rest_base_mm + below_base_mm], dim=1)
+    return heart.to_patient(place[:, None])[:, 0]
+
+
+def _segment_distances2(points: Tensor, path: Tensor) -> Tensor:
+    """Squared distance in mm² of points (b, n, 3) to each of k segments of a path (b, k + 1, 3): `(b, k, n)`."""
+    start, way = path[:, :-1], path.diff(dim=1)
+    turned = points.transpose(1, 2)  # (b, 3, n)
+    along = way @ turned - (start * way).sum(2, keepdim=True)
+    length2 = way.square().sum(2, keepdim=True)
+    place = (along / length2).clamp(0, 1)
+    from_start = turned.square().sum(1, keepdim=True) - 2 * start @ turned + start.square().sum(2, keepdim=True)
+    return from_start - place * (2 * along - place * length2)
+
+
+def paint_great_vessels(tissue: Tensor, points: Tensor, heart: Heart) -> None:
+    """Caval veins, pulmonary artery and aorta over `tissue` of shape `(b, n)`, in place."""
+    right_atrium = heart.to_patient(ra_centre(heart)[:, None])[:, 0]
+    steps = [(4, 8, 160), (4, 8, 20), (0, 0, 0), (2, 22, -35), (8, 28, -220)]
+    cava = torch.stack([right_atrium + right_atrium.new_tensor(step) for step in steps], dim=1)
+    for path, radius in ((cava, 10.5), (pulmonary_path(heart), 12.0), (aorta_path(heart), 12.5)):
+        near = _near(points, path, radius + 4)
+        if not len(near):
+            continue
+        few = tissue[:, near]
+        distance2 = _segment_distances2(points[:, near], path).amin(1)
+        if path is not cava:  # which runs through the liver
+            _put(few, distance2 < (radius + 2) ** 2, Tissue.FAT)
+        _put(few, distance2 < (radius + 1) ** 2, Tissue.THIN_WALL)
+        _put(few, distance2 < radius**2, Tissue.VESSEL)
+        tissue[:, near] = few
+
+
+def _near(points: Tensor, path: Tensor, radius: float) -> Tensor:
+    """Indices of the points that lie in the box round a path in any of the batch."""
+    low, high = path.amin(1, keepdim=True) - radius, path.amax(1, keepdim=True) + radius
+    return torch.nonzero(((points > low) & (points < high)).all(2).any(0)).flatten()
+
+
+def _la_size(heart: Heart) -> tuple[Tensor, Tensor]:
+    scale = (heart.traits.edv_ml.clamp(80, 260) / 140) ** 0.25
+    return 25.0 * scale, 22.0 * scale  # towards the septum, inferior
+
+
+def ra_centre(heart: Heart) -> Tensor:
+    """Middle of the right atrium in the heart's frame, mm, shape `(batch, 3)`."""
+    side = _la_size(heart)[0] * 0.85 + 29
+    return torch.stack([side, torch.full_like(side, 5.0), heart.rest_base_mm - 16], dim=1)
+
+
+def paint_atria(
+    tissue: Tensor, points: Tensor, straight: tuple[Tensor, Tensor, Tensor], heart: Heart, phase: Phase
+) -> None:
+    """Paints both atria and the aortic root over `tissue` of shape `(batch, n)`, in place.
+
+    Two ellipsoids behind the valve plane whose roofs stay while the plane moves: they fill in systole.
+
+    Args:
+        points (`torch.Tensor` of shape `(batch, n, 3)`): LPS mm.
+        straight (three `torch.Tensor` of shape `(batch, n)`): the same in the regular heart's frame.
+    """
+    x, y, z = straight
+    base = phase.base_mm[:, None]
+    la_x, la_y = _la_size(heart)
+    behind = z < base
+    for what, centre_x, centre_y, size_x, size_y, depth in (
+        (Tissue.RA_BLOOD, ra_centre(heart)[:, 0], 5.0, 27.0, 26.0, 50.0),
+        (Tissue.LA_BLOOD, -0.12 * la_x, 7.0, la_x, la_y, 50.0),
+    ):
+        roof = heart.rest_base_mm[:, None] - depth
+        reach = (base - roof) * 0.6
+        size_x = size_x[:, None] if isinstance(size_x, Tensor) else size_x
+        size_y = size_y[:, None] if isinstance(size_y, Tensor) else size_y
+        dx, dy, dz = x - centre_x[:, None], y - centre_y, z - roof - reach
+        inside = ((dx / size_x).square() + (dy / size_y).square() + (dz / reach).square()).sqrt()
+        outside_mm = (inside - 1) * 22
+        _put(tissue, behind & (outside_mm < _WALL_MM + 3), Tissue.FAT)
+        _put(tissue, behind & (outside_mm < _WALL_MM), Tissue.THIN_WALL)
+        _put(tissue, behind & (inside < 1), what)
+    # the aortic root lies in front of the left atrium
+    path = aorta_path(heart)
+    root2 = _segment_distances2(points, path[:, :2])[:, 0]
+    _put(tissue, behind & (root2 < 15.5**2), Tissue.THIN_WALL)
+    _put(tissue, behind & (root2 < 13.5**2), Tissue.VESSEL)
