@@ -7,6 +7,8 @@ import os
 import random
 import runpy
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from functools import partial
@@ -188,3 +190,24 @@ def test_ten_kills_at_random_leave_the_same_images_as_one_clean_run(tmp_path: Pa
     assert pictures[0] == pictures[1]
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["images"] == count
+
+
+@pytest.mark.slow
+def test_accelerate_launch_shares_the_work_between_processes(tmp_path: Path, repo_root: Path):
+    count = write_tree(tmp_path / "tree", series=6)
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    script = [str(repo_root / "training" / "prepare.py"), "--name", "hospital", "--workers", "0"]
+    done = subprocess.run(
+        [*launch, *script, "--source", str(tmp_path / "tree"), "--out", str(tmp_path / "out")],
+        env=os.environ | {"PYTHONPATH": str(repo_root / "src"), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=500,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = hashes(tmp_path / "out")
+    assert len(found) == len(set(found)) == count
+    locks = {path.name for path in (tmp_path / "out_local").glob("*.lock")}
+    assert locks == {"hospital-0-of-2.lock", "hospital-1-of-2.lock"}, "each process had its share"

@@ -118,6 +118,22 @@ def test_when_the_world_changes_on_resume_then_the_schedules_are_those_saved(who
             assert other[name] == line[name]
 
 
+@pytest.mark.slow
+def test_when_two_processes_go_on_from_one_then_the_steps_are_those_of_one(whole_run, tmp_path):
+    shutil.copytree(whole_run, tmp_path / "run")
+    for step in (4, 6):
+        shutil.rmtree(tmp_path / "run" / f"step-{step:08d}")
+    done = run(recipe(tmp_path), processes=2)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for line, other in zip(log_of(whole_run), log_of(tmp_path / "run"), strict=True):
+        assert other["learning_rate"] == line["learning_rate"]
+        assert other["loss"] == pytest.approx(line["loss"], abs=2e-5)
+    ours, theirs = weights(tmp_path / "run", 6), weights(whole_run, 6)
+    for name in theirs:
+        if not name.endswith("k_proj.bias"):
+            torch.testing.assert_close(ours[name], theirs[name], atol=2e-5, rtol=1e-4, msg=name)
+
+
 def test_when_the_loss_is_not_a_number_then_it_stops_and_keeps_the_batch(tmp_path, monkeypatch):
     usual = DINOLoss.forward
 
@@ -151,6 +167,22 @@ def test_the_backbone_opens_as_a_model_and_is_the_teacher_s(whole_run):
     for name, value in model.state_dict().items():
         assert torch.equal(value, teacher[f"backbone.{name}"])
     assert model.config.drop_path_rate == 0.0
+
+
+def test_the_release_is_whole_and_without_pickle(whole_run):
+    release = whole_run / "release"
+    assert {path.suffix for path in release.rglob("*") if path.is_file()} == {".safetensors", ".json"}
+    record = json.loads((release / "pretraining.json").read_text())
+    assert record["step"] == 6
+    assert record["arguments"]["out_dim"] == 24
+    assert record["schedules"]["learning_rate"]["total_steps"] == 6
+    assert {"image", "source", "view", "spacing_mm"} <= set(record["data_schema"]["columns"])
+    student = load_file(release / "student.safetensors")
+    assert any(name.startswith("head.last_layer") for name in student)
+    moments = load_file(release / "optimizer.safetensors")
+    trained = {name for name in student if not name.endswith("original0")}
+    assert {name.removeprefix("exp_avg.") for name in moments if name.startswith("exp_avg.")} == trained
+    assert moments["centre"].shape == (24,)
 
 
 def test_when_a_release_is_continued_then_student_teacher_centre_and_moments_are_its(whole_run, tmp_path, monkeypatch):
