@@ -47,9 +47,9 @@ def stack_report(stack: Stack) -> dict[str, Any]:
     """One stack; lengths in mm, times in ms, arrays as lists."""
     names = (
         "id shape axis terms series_numbers spacing_mm slice_distance_mm thickness_mm positions_mm affine "
-        "slice_affines trigger_times_ms phase_times_ms time_source rr_ms heart_rate_bpm inversion_times_ms echo_times_ms "
-        "preparation_times_ms echo_ms repetition_ms flip_deg field_t vendor component unit unit_source contrast_agent "
-        "started_s again notes"
+        "slice_affines trigger_times_ms phase_times_ms time_source rr_ms heart_rate_bpm inversion_times_ms "
+        "echo_times_ms preparation_times_ms echo_ms repetition_ms flip_deg field_t vendor component unit unit_source "
+        "contrast_agent started_s again notes"
     ).split()
     report = {name: _plain(getattr(stack, name)) for name in names}
     report["component"] = stack.component if stack.component in _COMPONENTS else "other"

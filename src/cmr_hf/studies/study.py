@@ -124,7 +124,7 @@ def read_studies(path: str | os.PathLike, threads: int | None = None, progress: 
     """Reads and sorts every study below a path; see `read_study`.
 
     Returns:
-        At least one study, that with most images first. Files that name no study belong to the first.
+        At least one study, that with most images first. Files of no study with images are told with the first.
     """
     listing = list_files(path)
     count = len(listing.files)
@@ -132,7 +132,7 @@ def read_studies(path: str | os.PathLike, threads: int | None = None, progress: 
         pairs = pool.map(read_header, (file for file, _ in listing.files), range(1, count + 1))
         headers = list(progress(pairs))
     notes: list[str] = []
-    parts = apart(headers, notes) or [[]]
+    parts = [part for part in apart(headers, notes) if any(headers[index].frames for index in part)] or [[]]
     inside = {index for part in parts for index in part}
     parts[0] = sorted([*parts[0], *(index for index in range(count) if index not in inside)])
     return [_study(listing, headers, part, notes, rank == 0) for rank, part in enumerate(parts)]
