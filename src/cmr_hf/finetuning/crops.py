@@ -38,8 +38,8 @@ class ImageSamples(Dataset):
         images = np.asarray(sample["image"], np.float32)
         images = images.reshape(-1, *images.shape[-2:])  # (y, x) -> (1, y, x)
         low = images.min()
-        top = max(float(np.percentile(images - low, 99.9)), 1e-6)
-        item = {"image": torch.from_numpy(np.clip((images - low) / top, 0, 1).astype(np.float16))}
+        reach = max(float(images.max() - low), 1e-6)
+        item = {"image": torch.from_numpy(((images - low) / reach).astype(np.float16))}
         item["spacing_mm"] = sample["spacing_mm"] or NOMINAL_SPACING_MM
         if "points" in sample:
             item["points"] = torch.tensor(np.asarray(sample["points"]), dtype=torch.float32)

@@ -24,9 +24,16 @@ class SegmentationSlices(Dataset):
         labels (iterable of `int`): ids of the model; those that were not drawn on a slice count in no loss there.
         end_slice_repeats (`int`, defaults to 1): how often each of the two slices at either end of a stack is seen
             for once of the others; whether there is still ventricle at base and apex is what is hard to tell.
+        keep_untold (`bool`, defaults to `False`): keep slices on which nobody drew, for a teacher to tell.
     """
 
-    def __init__(self, stacks: Iterable[LabelledStack], labels: Iterable[int], end_slice_repeats: int = 1):
+    def __init__(
+        self,
+        stacks: Iterable[LabelledStack],
+        labels: Iterable[int],
+        end_slice_repeats: int = 1,
+        keep_untold: bool = False,
+    ):
         self.slices: list[dict] = []
         labels = sorted(labels)
         for stack in stacks:
@@ -36,7 +43,7 @@ class SegmentationSlices(Dataset):
             count = len(stack.images)
             for index, (image, mask) in enumerate(zip(images, stack.masks, strict=True)):
                 mask, drawn = known_of(mask, stack.drawn)
-                if not drawn:
+                if not drawn and not keep_untold:
                     continue
                 item = {
                     "image": torch.from_numpy(np.clip(image / top, 0, 1).astype(np.float16)),

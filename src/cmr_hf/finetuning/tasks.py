@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import ConcatDataset, Dataset
@@ -17,7 +18,7 @@ from ..data.experiments import Experiment, samples_of
 from ..data.insertion_points import with_insertion_points
 from ..data.loading import sides_of
 from ..data.readers import patients_of, read, reader_of
-from ..data.schema import LabelledStack, only_labels
+from ..data.schema import UNKNOWN, LabelledStack, only_labels
 from ..hub.image_processing_cmr import CMRImageProcessor
 from .arguments import RecipeArguments
 from .augmentation import Augmentation
@@ -107,13 +108,16 @@ def drawn_stacks(recipe: RecipeArguments, entry: Mapping[str, Any], side: str) -
             yield only_labels(stack, recipe.id2label)
 
 
-def gather(recipe: RecipeArguments) -> Material:
+def gather(recipe: RecipeArguments, side: str = "validation") -> Material:
     """Reads all that a recipe learns from and is chosen on.
+
+    Args:
+        side (`str`): of the split, that is measured on: "test" for a final number only.
 
     Raises:
         ValueError: nothing to learn from, nothing to choose on, or a patient on both sides.
     """
-    found = _gather_stacks(recipe) if recipe.kind == "segmentation" else _gather_samples(recipe)
+    found = _gather_stacks(recipe, side) if recipe.kind == "segmentation" else _gather_samples(recipe, side)
     for name, count in (("train_on", sum(map(len, found.train_sets))), ("choose_on", len(found.validation))):
         if not count:
             raise ValueError(f"`{name}` gave no sample of {recipe.kind}: check labels, view and the sides of the split")
@@ -130,26 +134,24 @@ def gather(recipe: RecipeArguments) -> Material:
     return found
 
 
-def _gather_stacks(recipe: RecipeArguments) -> Material:
+def _gather_stacks(recipe: RecipeArguments, side: str) -> Material:
     stacks = [list(drawn_stacks(recipe, entry, "train")) for entry in train_entries(recipe)]
     sets = [SegmentationSlices(own, recipe.id2label, recipe.end_slice_repeats) for own in stacks]
     validation = [
         told
         for entry in choose_entries(recipe)
-        for stack in drawn_stacks(recipe, entry, "validation")
+        for stack in drawn_stacks(recipe, entry, side)
         if (told := told_slices(stack)) is not None
     ]
     trained_on = sorted({f"{stack.source} {stack.patient}" for own in stacks for stack in own})
     return Material(sets, validation, trained_on, sorted({f"{stack.source} {stack.patient}" for stack in validation}))
 
 
-def _gather_samples(recipe: RecipeArguments) -> Material:
+def _gather_samples(recipe: RecipeArguments, side: str) -> Material:
     chosen = recipe.chosen
     sets = [ImageSamples(samples_of(chosen, stacks_of(recipe, entry, "train"))) for entry in train_entries(recipe)]
     validation = [
-        sample
-        for entry in choose_entries(recipe)
-        for sample in samples_of(chosen, stacks_of(recipe, entry, "validation"))
+        sample for entry in choose_entries(recipe) for sample in samples_of(chosen, stacks_of(recipe, entry, side))
     ]
     trained_on = sorted({f"{source} {patient}" for own in sets for source, patient in own.patients})
     names = sorted({f"{sample['source']} {sample['patient']}" for sample in validation})
@@ -213,7 +215,24 @@ def build_trainer(
     )
 
 
-def unlabelled(samples: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Samples without what they are labelled with."""
-    for sample in samples:
-        yield dict(sample) | {"label": None}
+def unlabelled_samples(recipe: RecipeArguments, entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """All pictures of some data sets' train patients, in the form of a recipe's training samples, without labels.
+
+    Raises:
+        ValueError: the task takes three pictures together, which only labelled hearts are known to have.
+    """
+    if recipe.kind == "detection":
+        raise ValueError("`unlabelled_on` is not for detection, whose three pictures stand for one heart: leave it out")
+    items: list[dict[str, Any]] = []
+    for entry in entries:
+        for stack in stacks_of(recipe, entry, "train"):
+            if not fits(recipe.chosen, stack):
+                continue
+            if recipe.kind == "segmentation":
+                nobody = replace(stack, masks=np.full(stack.images.shape, UNKNOWN, np.uint8), drawn=())
+                items += SegmentationSlices([nobody], recipe.id2label, keep_untold=True).slices
+                continue
+            label = {"points": np.full((len(recipe.id2label), 2), np.nan)} if recipe.kind == "landmarks" else {}
+            about = {"spacing_mm": stack.spacing_mm, "source": stack.source, "patient": stack.patient, "label": None}
+            items += ImageSamples([about | label | {"image": image} for image in stack.images]).items
+    return items
