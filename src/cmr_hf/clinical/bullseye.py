@@ -148,8 +148,9 @@ def _segment(
     colour = EMPTY if value is None else colours(float(scale(value)))
     about: dict[str, Any] = {"hatch": "////", "edgecolor": "#B4BDC4"} if value is None else {"edgecolor": "none"}
     axes.add_patch(Wedge((0, 0), outer, first, first + width, width=outer - inner, facecolor=colour, lw=0, **about))
-    edge = Wedge((0, 0), outer, first, first + width, width=outer - inner, facecolor="none", edgecolor=RULE, lw=1.4)
-    axes.add_patch(edge)
+    for colour_, line in ((PAPER, 3.4), (RULE, 0.9)):  # seen between dark cells and between white ones
+        frame = Wedge((0, 0), outer, first, first + width, width=outer - inner, fc="none", ec=colour_, lw=line)
+        axes.add_patch(frame)
     angle, radius = np.deg2rad(first + width / 2), (outer + inner) / 2 if ring < 3 else 0.0
     x, y = radius * np.cos(angle), radius * np.sin(angle)
     ink = INK if value is None or _bright(colour) else "#FFFFFF"

@@ -27,7 +27,7 @@ PLAUSIBLE_MS = {
     "T2": ((20.0, 150.0), (50.0, 400.0)),
 }
 EROSION_MM, BLOOD_EROSION_MM = 1.0, 3.0
-LEAST_PIXELS = 10
+LEAST_PIXELS = 6
 SAME = 4  # neighbouring pixels that say the same
 HAEMATOCRITS = (0.15, 0.70)
 HAEMATOCRIT_SD = 0.01

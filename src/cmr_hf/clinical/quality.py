@@ -19,8 +19,8 @@ from .volumes import LV, MYOCARDIUM, RV, SCAR, slice_areas_mm2
 
 WALL = (MYOCARDIUM, SCAR)
 STRUCTURES = {"LV": (LV,), "LV with wall": (LV, *WALL), "RV": (RV,)}
-JUMP = 0.5  # of the area that neighbours lead one to expect
-LEAST_JUMP_MM2 = 200.0
+JUMP = 0.3  # of the larger neighbour's area
+LEAST_JUMP_MM2 = 150.0
 OPEN_RING = 0.05  # part of the rays that may miss the wall
 BASAL_SLICES = 2  # whose ring may be open: outflow tract and valve plane
 ISLAND_MM2 = 20.0
@@ -110,21 +110,19 @@ def _findings(check: str, severity: str, flags: np.ndarray, text: str) -> list[F
 
 
 def _slice_jumps(areas: Mapping[str, np.ndarray], stack: Stack) -> list[Finding]:
-    """A slice whose area is far from what the slices on either side lead one to expect."""
+    """A slice whose area is far larger or smaller than those of both slices beside it."""
     order = stack.order
     if len(order) < 3:
         return []
-    place = stack.positions_mm[order]
-    part = (place[1:-1] - place[:-2]) / (place[2:] - place[:-2])
     found = []
     for name, area in areas.items():
         sorted_ = area[:, order]
         before, middle, after = sorted_[:, :-2], sorted_[:, 1:-1], sorted_[:, 2:]
-        expected = before + part * (after - before)
-        inside = (before > 0) & (after > 0)
-        off = inside & (np.abs(middle - expected) > np.maximum(JUMP * expected, LEAST_JUMP_MM2))
+        # towards the base a step is anatomy; what is larger or smaller than both neighbours is not
+        low, high = np.minimum(before, after), np.maximum(before, after)
+        limit = np.maximum(JUMP * high, LEAST_JUMP_MM2)
         flags = np.zeros(area.shape, dtype=bool)
-        flags[:, order[1:-1]] = off
+        flags[:, order[1:-1]] = (low > 0) & ((middle > high + limit) | (middle < low - limit))
         found += _findings("slice jump", "error", flags, f"the area of the {name} does not fit the slices beside it")
     return found
 

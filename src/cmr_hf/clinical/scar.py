@@ -1,10 +1,10 @@
 """Late gadolinium enhancement: how much of the wall is scar, and how far through it, overall and in every segment.
 
-- *Remote myocardium* is found without help: the wall of every slice is cut into twelve sectors; those whose mean signal
-  lies between the 10th and the 40th percentile of all of them are remote. The darkest tenth may be a core without
-  reflow or a banding; up to 60 % of the sectors may be scar. Mean over its pixels; SD within its sectors (pooled,
-  robust), so that a slope of the coils does not count as noise.
-- *n SD*: signal above mean + n × SD of remote myocardium; 5 by default.
+- *Remote myocardium* is found without help, slice by slice: the wall is cut into twelve sectors, and the darkest
+  quarter of them is remote (up to three quarters of a slice may be scar). Slices differ in inversion, coil and scale:
+  each is measured against its own remote mean. The SD is the robust one within sectors, of all slices together, so that
+  a slope of the coils does not count as noise. A slice with fewer than four sectors takes the mean of its neighbour.
+- *n SD*: signal above remote mean + n × SD; 5 by default.
 - *Full width at half maximum*: signal above half way between remote mean and maximum, the 95th percentile of what lies
   beyond 5 SD (Amado et al., J Am Coll Cardiol 2004;44:2383; half way from the remote mean, not from 0, so that an
   offset of phase-sensitive pictures does not matter). Only where it touches such a pixel.
@@ -12,6 +12,12 @@
 
 Pieces of less than 20 mm², and pieces that lie wholly within a pixel of the cavity (bright blood in the same pixel),
 are no scar. Wall that scar and cavity enclose wholly is a core without reflow and counts as scar.
+
+How good: on 40 EMIDEC patients (train; experts' contours of cavity and wall) 5 SD marks 1.1 % of a healthy wall on
+average (at most 3.8 %), and FWHM 1.8 % (5.4 %). Against the experts' infarcts (4 to 52 % of the wall) their Dice is
+0.60 and 0.64, their bias -7 % of the wall, and a single patient's error has an SD of 14 to 16 %: thresholds without a
+hand that guides them are rough, and a model's label 6 is to be preferred where there is one. One remote region for a
+whole stack marked 11 % of a healthy wall.
 """
 
 from collections.abc import Mapping
@@ -30,8 +36,8 @@ from .volumes import LV, MYOCARDIUM, MYOCARDIUM_G_PER_ML, SCAR
 
 WALL = (MYOCARDIUM, SCAR)
 SECTORS = 12
-REMOTE_PERCENTILES = (10.0, 40.0)
-LEAST_SECTORS = 6
+DARKEST = 25.0  # per cent of the sectors of a slice
+LEAST_SECTORS = 4
 LEAST_SECTOR_PIXELS = 5
 LEAST_MM2 = 20.0
 SEED_SD = 5.0
@@ -46,14 +52,19 @@ class Remote:
 
     Attributes:
         mask (`np.ndarray` of shape `(z, y, x)`, bool)
-        mean, sd (`float`): signal in the units of the picture; NaN where there is none.
+        means (`np.ndarray` of shape `(z,)`): signal in each slice, in the units of the picture; NaN if there is none.
+        sd (`float`): within sectors, of all slices.
         reason (`str`): why there is none.
     """
 
     mask: np.ndarray
-    mean: float = np.nan
+    means: np.ndarray
     sd: float = np.nan
     reason: str = ""
+
+    def above(self, images: np.ndarray) -> np.ndarray:
+        """Signal above remote of pictures `(z, y, x)`; minus infinity in slices without remote."""
+        return np.nan_to_num(images - self.means[:, None, None], nan=-np.inf)
 
 
 @dataclass(frozen=True)
@@ -89,29 +100,37 @@ def remote_myocardium(images: np.ndarray, labels: np.ndarray, stack: Stack) -> R
     wall = np.isin(labels, WALL) & np.isfinite(images)
     inner = away_from_borders(wall, stack, 0.5 * stack.pixel_mm)  # the rim shares its pixels with blood and fat
     inner = inner if np.count_nonzero(inner) >= 0.2 * np.count_nonzero(wall) else wall
-    regions = []
+    mask, means = np.zeros(labels.shape, dtype=bool), np.full(len(stack), np.nan)
+    within = []
     for z in np.flatnonzero((labels == LV).any(axis=(1, 2)) & inner.any(axis=(1, 2))):
-        pixels = np.argwhere(inner[z])
-        away = (pixels - np.argwhere(np.isin(labels[z], (LV, *WALL))).mean(axis=0)) * stack.spacing_mm
-        sector = ((np.arctan2(away[:, 0], away[:, 1]) / (2 * np.pi)) % 1 * SECTORS).astype(int) % SECTORS
-        regions += [(z, pixels[sector == k]) for k in range(SECTORS) if (sector == k).sum() >= LEAST_SECTOR_PIXELS]
-    mask = np.zeros(labels.shape, dtype=bool)
-    if len(regions) < LEAST_SECTORS:
-        return Remote(mask, reason=f"the wall fills {len(regions)} sectors, {LEAST_SECTORS} are needed to find remote")
-    values = [images[z][tuple(pixels.T)] for z, pixels in regions]
-    means = np.array([one.mean() for one in values])
-    low, high = np.percentile(means, REMOTE_PERCENTILES)
-    chosen = np.flatnonzero((means >= low) & (means <= high))
-    for k in chosen:
-        z, pixels = regions[k]
-        mask[z][tuple(pixels.T)] = True
-    within = np.concatenate([values[k] - np.median(values[k]) for k in chosen])
-    sd = 1.4826 * float(np.median(np.abs(within)))
-    if not sd > 0:
-        sd = float(within.std())
-    if not sd > 0:
-        return Remote(mask, float(means[chosen].mean()), reason="remote myocardium has no noise: n SD means nothing")
-    return Remote(mask, float(np.concatenate([values[k] for k in chosen]).mean()), sd)
+        regions = _sectors(inner[z], np.isin(labels[z], (LV, *WALL)), stack)
+        if len(regions) < LEAST_SECTORS:
+            continue
+        values = [images[z][tuple(pixels.T)] for pixels in regions]
+        signal = np.array([one.mean() for one in values])
+        chosen = np.flatnonzero(signal <= np.percentile(signal, DARKEST))
+        for k in chosen:
+            mask[z][tuple(regions[k].T)] = True
+        means[z] = np.concatenate([values[k] for k in chosen]).mean()
+        within += [values[k] - values[k].mean() for k in chosen]
+    if not within:
+        return Remote(mask, means, reason=f"no slice has {LEAST_SECTORS} sectors of wall to find remote myocardium in")
+    known = np.isfinite(means)
+    order = stack.positions_mm[known].argsort()
+    nearest = np.abs(stack.positions_mm[:, None] - stack.positions_mm[known][order]).argmin(axis=1)
+    means = np.where(known, means, means[known][order][nearest])
+    noise = np.concatenate(within)
+    sd = 1.4826 * float(np.median(np.abs(noise))) or float(noise.std())
+    reason = "" if sd > 0 else "remote myocardium has no noise: n SD means nothing"
+    return Remote(mask, means, sd, reason)
+
+
+def _sectors(wall: np.ndarray, heart: np.ndarray, stack: Stack) -> list[np.ndarray]:
+    """Pixels (n, 2) of each sector of a slice's wall that has enough of them."""
+    pixels = np.argwhere(wall)
+    away = (pixels - np.argwhere(heart).mean(axis=0)) * stack.spacing_mm
+    sector = ((np.arctan2(away[:, 0], away[:, 1]) / (2 * np.pi)) % 1 * SECTORS).astype(int) % SECTORS
+    return [pixels[sector == k] for k in range(SECTORS) if (sector == k).sum() >= LEAST_SECTOR_PIXELS]
 
 
 def late_enhancement(
@@ -152,8 +171,8 @@ def late_enhancement(
         found["FWHM"] = _refused("FWHM", nothing, segments, remote.reason)
     else:
         by_sd = [
-            _cleaned(wall & (images > remote.mean + n * remote.sd), labels, stack)
-            for n in (deviations - 1, deviations, deviations + 1)
+            _cleaned(wall & (remote.above(images) > n * remote.sd), labels, stack)
+            for n in (max(deviations - 2, 1.0), deviations, deviations + 2)
         ]
         found[name] = measured(name, by_sd[1], labels, stack, segments, spread=(by_sd[0], by_sd[2]))
         found["FWHM"] = _fwhm(images, labels, stack, segments, remote)
@@ -174,8 +193,8 @@ def measured(
 
     Args:
         mask (`np.ndarray` of shape `(z, y, x)`, bool): scar.
-        spread (two masks, *optional*): more and less scar, by thresholds that are as good (± 1 SD): half their
-            difference is taken as the 95 % interval's half.
+        spread (two masks, *optional*): more and less scar, by thresholds that might as well be right (± 2 SD, 40 and
+            60 % of the maximum): their difference is taken as the width of a 95 % interval.
     """
     wall = np.isin(labels, WALL)
     mask = mask & wall
@@ -219,18 +238,16 @@ def _refused(method: str, mask: np.ndarray, segments: SegmentMap, reason: str) -
 
 def _fwhm(images: np.ndarray, labels: np.ndarray, stack: Stack, segments: SegmentMap, remote: Remote) -> Scar:
     wall = np.isin(labels, WALL)
-    seed = _cleaned(wall & (images > remote.mean + SEED_SD * remote.sd), labels, stack) & (
-        images > remote.mean + SEED_SD * remote.sd
-    )
+    above = remote.above(images)
+    bright = wall & (above > SEED_SD * remote.sd)
+    seed = _cleaned(bright, labels, stack) & bright
     if not seed.any():
         reason = f"nothing enhances beyond {SEED_SD:g} SD: half of the maximum would mark noise"
         return _refused("FWHM", np.zeros(labels.shape, dtype=bool), segments, reason)
-    most = float(np.percentile(images[seed], MAXIMUM_PERCENTILE))
-    height = most - remote.mean
+    height = float(np.percentile(above[seed], MAXIMUM_PERCENTILE))
     masks = []
-    for part in (0.45, 0.5, 0.55):
-        bright = wall & (images > remote.mean + part * height)
-        masks.append(_touching(_cleaned(bright, labels, stack), seed))
+    for part in (0.4, 0.5, 0.6):
+        masks.append(_touching(_cleaned(wall & (above > part * height), labels, stack), seed))
     return measured("FWHM", masks[1], labels, stack, segments, spread=(masks[0], masks[2]))
 
 
