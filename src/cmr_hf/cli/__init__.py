@@ -10,6 +10,7 @@ from pathlib import Path
 
 # transformers, torch and matplotlib are imported inside the commands, so that --help answers at once
 from .about import info
+from .assessing import add_assess
 from .checking import check_data
 from .classifying import TASKS, classify
 from .common import DEFAULT_MODEL, WrongUsageError, one_line
@@ -43,6 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cmr-hf", description="Reads cardiac MR. Research use only.")
     commands = parser.add_subparsers(required=True, metavar="command")
+
+    add_assess(
+        commands.add_parser("assess", help="a whole study: sorted, segmented, measured, reported"), _positive_int
+    )
 
     one = commands.add_parser("segment", help="masks, overlays, measures of your images")
     _add_images(one)

@@ -70,8 +70,8 @@ def validate(args: argparse.Namespace) -> int:
 
 
 def _print(report: dict) -> None:
-    from ..evaluation.groups import GROUPS
     from ..evaluation.rendering import cell
+    from ..evaluation.report import warnings_of
 
     counts = report["counts"]
     print(f"{report['name']}, {report['model']}: {counts['cases']} cases of {counts['patients']} patients")
@@ -80,12 +80,7 @@ def _print(report: dict) -> None:
         level = f" per {one['level']}" if one["level"] else ""
         unit = f", {one['unit']}" if one["unit"] else ""
         print(f"{one['target']:<{wide}}  {report['metric']}{level}{unit}  {cell(one, one['unit'])}")
-    warned = [
-        f"{GROUPS[group]} {one['group']}, {one['target']}: {one['word']}, {one['reason']}"
-        for group, entries in report["groups"].items()
-        for one in entries
-        if one["word"]
-    ]
+    warned = warnings_of(report)
     for line in warned[:WARNINGS]:
         print(f"warning: {line}")
     if len(warned) > WARNINGS:

@@ -28,6 +28,7 @@ COLUMNS = {
 }
 VENDORS = ("Siemens", "GE", "Philips", "Canon", "Toshiba", "Hitachi", "Fujifilm", "United Imaging", "Neusoft")
 HEADER = {"Manufacturer": "vendor", "MagneticFieldStrength": "field"}
+LEAST_NAME = 3  # characters of a patient's name, below which it is a number like any other
 MOST_NAMES = 20_000  # files of a folder whose names are looked for in a reason
 STUDY_FILES = 50  # files of a folder among which a DICOM header is looked for
 
@@ -210,9 +211,10 @@ def without_names(text: str, row: Mapping[str, str], folder: Path) -> str:
     for spelling in (str(folder.resolve()), str(folder)):
         if len(spelling) > 1:
             spellings.setdefault(spelling, "the folder")
-    spellings.setdefault(row["patient"], "the patient")
+    if len(row["patient"]) >= LEAST_NAME:
+        spellings.setdefault(row["patient"], "the patient")
     known = sorted(filter(None, spellings), key=len, reverse=True)
-    pattern = "|".join(rf"(?<![\w.]){re.escape(one)}(?!\w)" for one in known)
+    pattern = "|".join(rf"(?<![\w.]){re.escape(one)}(?!\w|\.\d)" for one in known)
     return re.sub(pattern, lambda found: spellings[found[0]], text)
 
 

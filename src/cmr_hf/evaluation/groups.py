@@ -135,20 +135,21 @@ def _versus(own: Measurement, others: Measurement, name: str, level: str, value:
 
 def _verdict(one: dict[str, Any], value: str, versus: Any) -> Verdict:
     patients, lower, upper = one["patients"], one["lower"], one["upper"]
+    counted = f"n = {patients} patient{'s' * (patients != 1)}"
     if patients < ENOUGH:
         said = "no interval can be drawn"
         if lower is not None and one["method"].startswith("exact"):
             said = f"the interval goes from {lower:.2f} to {upper:.2f}"
         elif lower is not None:
             said = f"an interval that says 95 % holds the truth about {100 * coverage(patients):.0f} times in 100"
-        return Verdict("too few to say", f"n = {patients} patients: of so few {said}; {ENOUGH} or more are needed")
+        return Verdict("too few to say", f"{counted}: of so few {said}; {ENOUGH} or more are needed")
     width = upper - lower
     if width > WIDE[value]:
         needed = ceil(patients * (width / WIDE[value]) ** 2)
         unit = " mm" if UNITS[value] else ""
         return Verdict(
             "uncertain",
-            f"n = {patients} patients, but the interval is {width:.2f}{unit} wide; about {needed} patients like these "
+            f"{counted}, but the interval is {width:.2f}{unit} wide; about {needed} patients like these "
             f"would narrow it to {WIDE[value]:g}{unit}",
         )
     if versus is not None and versus.lower is not None and versus.patients >= ENOUGH:

@@ -17,6 +17,7 @@ HOW_TO_READ = (
     "Dice leaves out a structure absent from both masks and is 0 where it was invented or missed. Every group is "
     "compared with the rest: of twenty comparisons about one seems worse by chance, so look at the pictures too."
 )
+GRAVEST = ("worse than the rest", "uncertain", "too few to say")
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: #1a2027;
 background: #fff }
@@ -66,7 +67,9 @@ def blocks_of(report: dict[str, Any]) -> list[Block]:
     if report["agreement"]:
         head = ("measure", "bias", "limits of agreement", "ICC(A,1)", "n (patients)")
         found.append(Block("table", head=head, rows=_agreement(report)))
-    found += [Block("heading", "What these numbers cannot say"), *_warnings(report)]
+    warnings = warnings_of(report)
+    found.append(Block("heading", "What these numbers cannot say"))
+    found.append(Block("list", rows=warnings) if warnings else Block("text", "Nothing to warn of."))
     for name, entries in report["groups"].items():
         head = (GROUPS[name], "", "value", "against the rest", "patients", "cases", "to know")
         found += [
@@ -91,7 +94,7 @@ def _metric(entry: dict[str, Any]) -> str:
 def _overall(report: dict[str, Any]) -> Iterable[Sequence[Any]]:
     for one in report["overall"]:
         metric = _metric(one | {"metric": report["metric"]})
-        yield one["target"], metric, cell(one, one["unit"]), one["patients"], one["cases"], _to_know(one)
+        yield one["target"], metric, cell(one, one["unit"]), one["patients"], one["cases"], one["word"]
 
 
 def _beyond(report: dict[str, Any]) -> Iterable[Sequence[Any]]:
@@ -111,35 +114,34 @@ def _agreement(report: dict[str, Any]) -> Iterable[Sequence[Any]]:
         yield one["measure"], bias, limits, number(one["icc_agreement"], 3), counted
 
 
-def _to_know(one: dict[str, Any]) -> str:
-    return f"{one['word']}: {one['reason']}" if one["word"] else ""
-
-
 def _group(one: dict[str, Any]) -> Sequence[Any]:
     versus = one["versus_rest"]
     against = cell(versus, one["unit"], signed=True) if versus and versus["lower"] is not None else "–"
     shown = one["target"] + (f" per {one['level']}" if one["level"] else "")
     value = cell(one, one["unit"])
-    return one["group"], shown, value, against, one["patients"], one["cases"], _to_know(one)
+    return one["group"], shown, value, against, one["patients"], one["cases"], one["word"]
 
 
-def _warnings(report: dict[str, Any]) -> list[Block]:
-    """Each warning once, however many structures it is for."""
-    told: dict[str, list[str]] = {}
-    for one in report["overall"]:
-        if one["word"]:
-            told.setdefault(_to_know(one), []).append(one["target"])
-    lines = [f"All patients, {', '.join(dict.fromkeys(names))}: {text}" for text, names in told.items()]
-    for name, entries in report["groups"].items():
-        told = {}
+def warnings_of(report: dict[str, Any]) -> list[str]:
+    """What its numbers cannot bear, the gravest first; each reason once, with the groups that it is for."""
+    every = list(dict.fromkeys(one["target"] for one in report["overall"]))
+    told: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for where, entries in (("all patients", report["overall"]), *report["groups"].items()):
         for one in entries:
             if one["word"]:
-                told.setdefault(f"{GROUPS[name]} {one['group']}: {_to_know(one)}", []).append(one["target"])
-        lines += [f"{text} ({', '.join(dict.fromkeys(names))})" for text, names in told.items()]
+                place = where if where not in GROUPS else f"{GROUPS[where]} {one['group']}"
+                told.setdefault((one["word"], one["reason"]), {}).setdefault(place, []).append(one["target"])
+    lines = []
+    for word, reason in sorted(told, key=lambda key: GRAVEST.index(key[0])):
+        places = []
+        for place, names in told[word, reason].items():
+            some = list(dict.fromkeys(names))
+            places.append(place if len(some) == len(every) else f"{place} ({', '.join(some)})")
+        lines.append(f"{word}: {', '.join(places)}; {reason}")
     if report["unknown_groups"]:
         names = ", ".join(GROUPS[name] for name in report["unknown_groups"])
-        lines.append(f"Nothing is known of {names}: add the columns to the table to see whether it matters")
-    return [Block("list", rows=lines)] if lines else [Block("text", "Nothing to warn of.")]
+        lines.append(f"nothing is known of {names}: add the columns to the table to see whether it matters")
+    return lines
 
 
 def _failures(report: dict[str, Any]) -> list[Block]:
@@ -200,5 +202,5 @@ def to_html(blocks: Iterable[Block], title: str) -> str:
 
 def _td(value: Any) -> str:
     text = escape(str(value))
-    warns = text.startswith(("too few to say", "uncertain", "worse than the rest"))
+    warns = text in GRAVEST
     return f'<td class="warn">{text}</td>' if warns else f"<td>{text}</td>"
