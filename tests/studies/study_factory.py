@@ -73,7 +73,7 @@ def cine(series: int, places: int, orientation: np.ndarray, description: str, ph
             description,
             place * phases + phase + 1,
             **CINE,
-            TriggerTime=str(150 * phase),
+            TriggerTime=f"{900 / phases * phase:g}",
             NominalInterval=900,
             CardiacNumberOfImages=phases,
         )  # fmt: skip
@@ -83,7 +83,7 @@ def cine(series: int, places: int, orientation: np.ndarray, description: str, ph
 
 
 def small_study() -> list[FileDataset]:
-    """Localiser, two cines, MOLLI and its map, LGE with magnitude and PSIR in one series, flow with magnitude and phase."""
+    """Localiser, two cines, MOLLI and its map, magnitude and PSIR of LGE in one series, magnitude and phase of flow."""
     axial, coronal, sagittal = ([1, 0, 0, 0, 1, 0], [1, 0, 0, 0, 0, -1], [0, 1, 0, 0, 0, -1])
     files = [
         picture(1, k, 0, np.array(plane, float), "localizer", 3 * number + k + 1, **CINE)

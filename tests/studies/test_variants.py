@@ -14,7 +14,7 @@ from cmr_hf.studies import Study, read_study
 from tests.studies.study_factory import cine, codes, small_study, sorted_codes, statuses, write
 
 SETTINGS = settings(
-    max_examples=8, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], database=None
+    max_examples=3, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], database=None
 )
 COUNT = len(small_study())
 

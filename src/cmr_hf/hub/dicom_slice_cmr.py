@@ -7,7 +7,7 @@ C.7.6.5 (old multi-frame).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ class DicomSlice:
         instance: InstanceNumber of the file.
     """
 
-    path: Path
+    path: Path = field(repr=False)
     name: str
     index: int
     matrix: tuple[int, int]
@@ -51,7 +51,7 @@ class DicomSlice:
     origin_mm: np.ndarray | None
     location_mm: float | None
     stack_position: float | None
-    series: str
+    series: str = field(repr=False)
     component: str
     trigger_ms: float | None
     percent: float | None

@@ -140,6 +140,15 @@ def read_header(path: Path, file: int) -> FileHeader:
         file: its number in the study's list, from 1.
     """
     try:
+        return _read(path, file)
+    except Exception as error:  # damaged values raise many types, and one file never stops the rest
+        return FileHeader(
+            status="unreadable", reason=f"its header is damaged ({type(error).__name__}): export it again"
+        )
+
+
+def _read(path: Path, file: int) -> FileHeader:
+    try:
         dataset = parse(path, "it", header_only=True, tags=[*TAGS, _GE_CREATOR, _GE_COMPONENT])
     except ReadingError as error:
         damaged = "damaged" in str(error) or "readable" in str(error)

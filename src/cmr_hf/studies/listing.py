@@ -66,7 +66,12 @@ def list_files(path: str | os.PathLike) -> Listing:
     if stat.S_ISDIR(mode):
         _add_folder(listing, path, "")
     elif path.name.upper() == "DICOMDIR":
-        files, missing = referenced_files(path, "the DICOMDIR")
+        try:
+            files, missing = referenced_files(path, "the DICOMDIR")
+        except ReadingError:  # its text quotes names of files
+            raise ReadingError(
+                "`path` as a DICOMDIR needs to be whole and to name files that are there, got none: pass their folder"
+            ) from None
         listing.files = files
         listing.listed = [(path.name, "listed", "an index of files (DICOMDIR)"), *_left_out(missing, "")]
     elif file_head(path, "`path`").startswith(_ZIP_HEAD):
@@ -127,8 +132,8 @@ def _check_dicomdir(listing: Listing, path: Path, start: str) -> None:
     """A folder's files are all read; its index only tells which are missing."""
     try:
         _, missing = referenced_files(path, "the DICOMDIR")
-    except ReadingError as error:
-        listing.listed.append((start + path.name, "listed", f"an index of files (DICOMDIR), of no use: {error}"))
+    except ReadingError:
+        listing.listed.append((start + path.name, "unreadable", "an index of files (DICOMDIR), damaged or empty"))
         return
     listing.listed.append((start + path.name, "listed", "an index of files (DICOMDIR)"))
     listing.listed += _left_out(missing, start)

@@ -87,6 +87,9 @@ def _axis_of_one(frames: Sequence[FrameHeader]) -> str:
     taken = [one.taken_s for one in frames]
     if count >= 3 and _distinct(taken) == count and np.ptp(taken) > 0.5e-3 * rr * (count - 1):
         return "repeat"  # a heart beat or more between one and the next: perfusion, or repeats
+    called = {"cine", "flow"} & set(frames[0].terms) or frames[0].cardiac_images > 1
+    if called and count >= 3:
+        return "phase"
     if None not in triggers and spread == 0 and count < _MIN_UNTIMED_PHASES:
         return "repeat"  # all at one moment of the cycle
     if any(_distinct([getattr(one.slice, key) for one in frames]) == count for key in ("percent", "temporal")):

@@ -34,6 +34,9 @@ _TYPE_OF_TERM = {
 }  # fmt: skip
 
 
+_PHASES = {"P", "PHASE", "PHASE MAP", "PCA", "VELOCITY", "VELOCITY MAP"}
+
+
 @dataclass(frozen=True)
 class Opinion:
     """What a header says of a stack.
@@ -60,9 +63,7 @@ def _settled(votes: Sequence[tuple[str, str]], detail: str = "") -> Opinion:
 
 def is_phase_image(stack: Stack) -> bool:
     """Whether the pixels are velocities or phases."""
-    part = stack.component.split("/")[0]
-    kinds = stack.frames[0][0].kinds
-    return part.startswith(("P", "VELOCITY")) or any(kind in ("P", "PHASE", "PHASE MAP") for kind in kinds)
+    return bool(_PHASES & {stack.component.split("/")[0], *stack.frames[0][0].kinds})
 
 
 def is_balanced(stack: Stack) -> bool:
@@ -134,13 +135,15 @@ def _detail(stack: Stack, map_of: str, terms: Sequence[str]) -> str:
     if map_of:
         return f"{map_of} map{when}"
     if is_phase_image(stack):
-        return "phase contrast, phase" if "flow" in stack.terms or "P" in stack.component else "phase"
+        return "phase contrast, phase"
     if stack.axis == "inversion" and stack.inversion_times_ms is not None:
         return f"inversion series{when}"
     if stack.axis == "preparation":
         return "T2-prepared series"
-    if "PSIR" in stack.terms or stack.component.startswith(("R", "CR")) or "PSIR" in stack.frames[0][0].types:
+    if stack.component.startswith(("R", "CR")) or "PSIR" in stack.frames[0][0].types:
         return "PSIR"
+    if "PSIR" in stack.terms:
+        return "magnitude" if "magnitude" in stack.terms else "PSIR or its magnitude"
     return terms[0] + when if terms else ""
 
 

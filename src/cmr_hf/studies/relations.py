@@ -64,7 +64,7 @@ def _nearest(stack: Stack, candidates: Sequence[Stack]) -> Stack | None:
 
 def _partners(stacks: Sequence[Stack]) -> Iterator[Relation]:
     late = [one for one in stacks if one.image_type.value == "LGE"]
-    signed = [one for one in late if one.image_type.detail == "PSIR" and not _is_magnitude_of_psir(one)]
+    signed = [one for one in late if one.image_type.detail == "PSIR"]
     plain = [one for one in late if one not in signed and one.component.startswith("M")]
     for stack in signed:
         if partner := _nearest(stack, plain):
@@ -100,11 +100,6 @@ def _may_be_source(source: Stack, stack: Stack) -> bool:
         return False
     pause = None if None in (source.started_s, stack.started_s) else abs(source.started_s - stack.started_s)
     return pause is None or pause <= _SOURCE_PAUSE_S
-
-
-def _is_magnitude_of_psir(stack: Stack) -> bool:
-    """A magnitude image in a series that is called PSIR."""
-    return stack.component.startswith("M") and "PSIR" not in stack.frames[0][0].types
 
 
 def _sets(stacks: Sequence[Stack]) -> Iterator[Relation]:
