@@ -73,6 +73,7 @@ def main(arguments: list[str] | None = None) -> None:
         first = load_backbone(next(iter(folders.values())))
         baselines = compare(baseline_features(first, probe, options.seeds), probe.tasks)
         known = {"asked": asked, "baselines": baselines, "backbones": {}}
+        file.write_text(json.dumps(known, indent=1), encoding="utf-8")
     for name in tqdm([name for name in folders if name not in known["backbones"]], unit="backbone"):
         features = backbone_features(load_backbone(folders[name]).eval(), probe, options.seeds, PRETRAINED)
         known["backbones"][name] = compare(features, probe.tasks)
