@@ -20,10 +20,10 @@ SECRETS = ("Zyxwvut", "SECRET-4711", "19470131", "Qwertzu", "4711")
 
 def planted() -> list[FileDataset]:
     files = small_study()
-    for number, one in enumerate(files):
+    for one in files:
         one.PatientName, one.PatientID, one.PatientBirthDate = "Zyxwvut^Qwertzu", "SECRET-4711", "19470131"
         one.SeriesDescription += " Zyxwvut SECRET-4711"
-        one.ProtocolName = "Qwertzu 4ch" if number == 40 else "Qwertzu"
+        one.ProtocolName = "Qwertzu"
         one.SequenceName, one.StudyDescription = "Zyxwvut", "Qwertzu"
         one.ImageComments = one.PatientComments = "Zyxwvut 19470131"
         one.Manufacturer, one.InstitutionName, one.StationName = "Zyxwvut", "Qwertzu", "SECRET-4711"

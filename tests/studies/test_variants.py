@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileDataset
 
 from cmr_hf.studies import Study, read_study
@@ -203,7 +204,8 @@ def test_when_everything_that_sorts_is_gone_then_the_order_of_the_export_is_left
 def test_when_a_header_is_full_of_nonsense_then_nothing_stops(tmp_path: Path):
     files = small_study()
     for number, one in enumerate(files[:12]):
-        one.add_new(("00181060", "00200032", "00280030", "00200037")[number % 4], "UN", b"\xff\x00\xfe")
+        tag = (0x00181060, 0x00200032, 0x00280030, 0x00200037)[number % 4]
+        one[tag] = DataElement(tag, "DS", "nonsense", already_converted=True)
         one.SpecificCharacterSet = "nonsense"
         one.ReferencedImageSequence = [Dataset()]
     study = read_study(write(tmp_path, files))
