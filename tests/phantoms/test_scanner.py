@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 
 from cmr_hf.phantoms import DISEASES, Heart, Scanner, long_axis, other_plane, render, sax_stack
-from cmr_hf.phantoms.scanner import banding, fold
+from cmr_hf.phantoms.scanner import banding, coil_gain, fold, rough_field, with_fat
 
 
 def generator() -> torch.Generator:
@@ -54,7 +54,9 @@ def test_a_pedestal_lifts_phase_sensitive_pictures_over_zero():
     heart = Heart.draw(["MINF"], seed=2)
     planes = sax_stack(heart, 3, size=64, spacing_mm=2.4)
     plain, raised = (
-        render(heart, planes, "lge_psir", seed=1, scanner=replace(Scanner(), pedestal=(height, height), fold_share=0.0)).images
+        render(
+            heart, planes, "lge_psir", seed=1, scanner=replace(Scanner(), pedestal=(height, height), fold_share=0.0)
+        ).images
         for height in (0.0, 1.0)
     )
     inner = slice(3, -3)
@@ -80,3 +82,46 @@ def test_a_plane_far_from_the_heart_shows_none_of_it():
     planes = other_plane(heart, "axial", size=32, spacing_mm=2.0)
     planes.affine[:, :3, 3] += 900
     assert not render(heart, planes).masks.any()
+
+
+def test_fat_in_opposite_phase_draws_a_dark_line_where_it_meets_water():
+    water = torch.zeros(1, 32, 32)
+    water[..., :16] = 1
+    water[..., 16] = 0.5
+    scanner = replace(Scanner.ideal(), fat_phase=(0.5, 0.5))
+    for apart, expected in ((True, 0.0), (False, 1.0)):
+        found = with_fat(water, 1 - water, scanner, torch.zeros(1, 1, 1), torch.tensor([[[apart]]]), False, generator())
+        torch.testing.assert_close(found.abs()[0, :, 16], torch.full((32,), expected), rtol=0, atol=1e-5)
+        torch.testing.assert_close(found.abs()[0, :, 2], torch.ones(32))
+
+
+def test_displaced_fat_leaves_a_gap_on_one_side_and_a_bright_rim_on_the_other():
+    water, fat = torch.ones(4, 40, 40), torch.zeros(4, 40, 40)
+    fat[:, 10:30, 10:30], water[:, 10:30, 10:30] = 1, 0
+    shift, apart = torch.full((4, 1, 1), 2.5), torch.zeros(4, 1, 1, dtype=torch.bool)
+    found = with_fat(water, fat, Scanner.ideal(), shift, apart, False, generator()).abs()
+    assert (found.amax((1, 2)) > 1.9).all()
+    assert (found.amin((1, 2)) < 0.1).all()
+    torch.testing.assert_close(found.sum((1, 2)), torch.full((4,), 1600.0), rtol=1e-4, atol=0)
+
+
+def test_coils_are_1_in_the_middle_and_strongest_near_the_skin():
+    side = torch.linspace(-100, 100, 64)
+    place = torch.stack(
+        [side[None].expand(64, 64), side[:, None].expand(64, 64), torch.zeros(64, 64)], dim=2
+    )  # axial: rows from front to back
+    chest, strength = torch.tensor([[160.0, 110.0]]).expand(6, 2), torch.ones(6, 1, 1)
+    gain = coil_gain(place.expand(6, 64, 64, 3), chest, strength, generator())
+    torch.testing.assert_close(gain[:, 32, 32], torch.ones(6), rtol=0.1, atol=0)
+    assert (gain[:, 2].mean(1) > 1.5 * gain[:, 32].mean(1)).all()
+    none = coil_gain(place.expand(6, 64, 64, 3), chest, 0 * strength, generator())
+    torch.testing.assert_close(none, torch.ones_like(none))
+
+
+def test_a_rough_field_has_more_of_coarse_than_of_fine_structure():
+    field = rough_field(3, 96, generator(), torch.device("cpu"))
+    torch.testing.assert_close(field.std((1, 2)), torch.ones(3), rtol=1e-3, atol=0)
+    near, far = ((field[:, :-step] * field[:, step:]).mean((1, 2)) for step in (1, 8))
+    assert (near > 0.5).all()
+    assert (far < near).all()
+    assert (far > 0.05).all()

@@ -261,7 +261,7 @@ class Heart:
         z = phase.base_mm[:, None] + grid.height * phase.length_mm[:, None]
         bent = self.deformation.bend(far * grid.cosine, far * grid.sine, z)
         place = self.to_patient(torch.stack(bent, dim=2))
-        gap = 2 + 8 * self.own[:, 7]
+        gap = 5 * self.own[:, 7]
         self.front_mm = torch.zeros_like(gap)
         for _ in range(4):
             depth = skin_depth(place[..., 0], place[..., 1] - self.front_mm[:, None], self.traits.chest_mm)

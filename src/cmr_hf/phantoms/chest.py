@@ -66,7 +66,7 @@ def skin_depth(x: Tensor, y: Tensor, chest_mm: Tensor) -> Tensor:
 
 def wall_mm(heart: Heart) -> Tensor:
     """Mean thickness of the chest's wall in mm, shape `(b, 1)`."""
-    return heart.traits.fat_mm[:, None] * 0.8 + 19
+    return heart.traits.fat_mm[:, None] * 0.8 + 17
 
 
 def _wall(tissue: Tensor, x: Tensor, y: Tensor, z: Tensor, heart: Heart, field: Fields) -> tuple[Tensor, Tensor]:
@@ -77,11 +77,11 @@ def _wall(tissue: Tensor, x: Tensor, y: Tensor, z: Tensor, heart: Heart, field: 
     depth = skin_depth(x, y, one.chest_mm) + 2.5 * field.wide
     fat = one.fat_mm[:, None] * (0.8 + 0.15 * deep + 0.14 * field.other)
     # fibres run along the wall: fine across it, long along it
-    layered = noise_at(0.22 * x, depth, 0.22 * z + 0.15 * y, 7.0, 300 * own[:, 0])
+    layered = noise_at(0.22 * x, depth, 0.22 * z + 0.15 * y, 10.0, 300 * own[:, 0])
     _put(tissue, depth > 0, Tissue.MUSCLE)
     _put(tissue, depth > 1.6, Tissue.FAT)
     _put(tissue, (depth > 1.6) & (layered > 2.3), Tissue.MUSCLE)  # septa
-    thick = (5.5 + 4 * own[:, 1]) * (1 + 0.3 * field.wide) + 4 * (deep > 0.2)
+    thick = (4.0 + 4 * own[:, 1]) * (1 + 0.3 * field.wide) + 4 * (deep > 0.2)
     outer = depth - fat - 0.9 * field.detail
     _put(tissue, outer > 0, Tissue.MUSCLE)
     _put(tissue, (outer > 1) & (layered > 1.05), Tissue.FAT)
@@ -93,9 +93,10 @@ def _wall(tissue: Tensor, x: Tensor, y: Tensor, z: Tensor, heart: Heart, field: 
     slope = 0.55 * y + 12 * (x / one.chest_mm[:, :1]).square()  # ribs fall towards the front
     turn = (z + slope) / spacing + 6.28 * own[:, 3] + 0.06 * field.other
     beside = (turn - turn.floor() - 0.5) * spacing
-    rib = ((beside / (7.0 + field.second.clamp(-1, 1))).square() + ((cage - 6.2) / 5.2).square()).sqrt()
+    long, thick_mm = 8.0 + 1.5 * field.second.clamp(-1, 1), 5.4 + field.detail.clamp(-1, 1)
+    rib = ((beside / long).square() + ((cage - 6.2) / thick_mm).square()).sqrt()
     ribbed = x.abs() > 16
-    _put(tissue, ribbed & (rib < 1.25 + 0.2 * field.fine), Tissue.FAT)
+    _put(tissue, ribbed & (rib < 1.05 + 0.18 * field.second), Tissue.FAT)
     _put(tissue, ribbed & (rib < 1.0), Tissue.BONE)
     cartilage = ribbed & (rib < 0.9) & (y < 0) & (x.abs() < 62 + 10 * field.wide)
     _put(tissue, ribbed & (rib < 0.8), Tissue.MARROW)
@@ -118,7 +119,8 @@ def _lungs(tissue: Tensor, inside: Tensor, points: Tensor, heart: Heart, field: 
     mirrored[..., 2] += torch.where(right, 9.0, 0.0)
     root = torch.tensor((38.0, 14.0, 24.0), device=points.device).expand(len(points), 3)
     distance = vessel_distance(mirrored, root, own)
-    _put(tissue, inside & (distance < 0.25 * field.fine), Tissue.VESSEL)
+    far = (mirrored - root[:, None]).norm(dim=2)  # the trunks are wide only at the hilum
+    _put(tissue, inside & (distance < 0.25 * field.fine - 0.15 - 1.6 * (-far / 22).exp()), Tissue.VESSEL)
 
 
 def _between(

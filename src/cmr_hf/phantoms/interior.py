@@ -30,7 +30,7 @@ def papillary(x: Tensor, y: Tensor, height: Tensor, radius_mm: Tensor, seeds: Te
         cosine, sine = turn.cos(), turn.sin()
         out, side = x * cosine + y * sine, y * cosine - x * sine
         belly = (1 - ((height - 0.5 - 0.1 * two) / (0.27 + 0.08 * three)).square()).clamp(min=0).sqrt()
-        thick = (3.0 + 3.0 * four) * belly * (1 + 0.28 * rough)
+        thick = (3.5 + 3.2 * four) * belly * (1 + 0.28 * rough)
         wander = torch.sin(9 * height + 6.28 * two)
         part = (1.2 + 4.5 * five) * (1 - height)  # the heads part towards the valve
         place = radius_mm * (0.60 + 0.16 * three + 0.14 * (height - 0.5))

@@ -6,6 +6,7 @@ turn them: near axial and coronal ones have the patient's left on the right, nea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from .vessels import aorta_path, pulmonary_path
 LONG_AXES = ("2CH", "3CH", "4CH")
 AORTA = ("candy cane", "ascending")
 OTHERS = ("LVOT", "RVOT", "axial", "coronal", "off-axis")
+_THREE_CHAMBER = -0.95  # radians round the long axis from the four-chamber view
 _LAST_INSERTION = 0.8  # below, the right ventricle is a sliver and nobody marks its insertions
 
 
@@ -139,10 +141,12 @@ def _unit(vector: Tensor) -> Tensor:
     return vector / vector.norm(dim=-1, keepdim=True)
 
 
-def _in_plane_axes(normal: Tensor) -> tuple[Tensor, Tensor]:
-    """Column and row directions as a scanner chooses them for a normal of shape (m, 3)."""
+def _in_plane_axes(normal: Tensor, from_the_side: bool = False) -> tuple[Tensor, Tensor]:
+    """Column and row directions as a scanner chooses them for a normal of shape (m, 3); those of a sagittal picture
+    with `from_the_side`."""
     left, behind, up = torch.eye(3, device=normal.device)
     sagittal = (normal[:, :1].abs() > normal[:, 1:2].abs()) & (normal[:, :1].abs() > normal[:, 2:].abs())
+    sagittal = sagittal | from_the_side
     column = torch.where(sagittal, behind, left)
     column = _unit(column - (column * normal).sum(1, keepdim=True) * normal)
     row = torch.linalg.cross(normal, column)
@@ -218,11 +222,13 @@ def long_axis(
     if view not in LONG_AXES:
         raise ValueError(f"`view` needs one of {LONG_AXES}, got {view!r}: short-axis slices come from sax_stack")
     tilt, offset = _jitter(len(heart), seed, heart.device, 0.15, 6.0)
-    nominal = {"2CH": 0.5 * torch.pi + 0.1, "3CH": -0.95, "4CH": 0.05}[view]  # of the plane round the long axis
+    nominal = {"2CH": 0.5 * torch.pi + 0.1, "3CH": _THREE_CHAMBER, "4CH": 0.05}[
+        view
+    ]  # of the plane round the long axis
     angle = nominal + tilt
     septal, inferior, _ = heart.traits.rotation.unbind(2)
     normal = _unit(angle.cos()[:, None] * inferior - angle.sin()[:, None] * septal)
-    column, row = _in_plane_axes(normal)
+    column, row = _in_plane_axes(normal, view != "4CH")  # the apex is on the left where the front is
     column, row = _turn(column, row, 2.0 * tilt)
     base = torch.zeros(len(heart), 1, 3, device=heart.device)
     base[:, 0, 0], base[:, 0, 1] = (10.0 if view == "4CH" else 0.0), (2.0 if view == "4CH" else 0.0)
@@ -258,9 +264,10 @@ def other_plane(
         normal = torch.linalg.cross(aorta[:, 5] - aorta[:, 2], up)
     elif kind == "ascending":
         centre, normal = (aorta[:, 1] + aorta[:, 2]) / 2 + 0.5 * offset[:, :1] * up, up
-    elif kind == "LVOT":  # through the root and the long axis, across the three-chamber view
+    elif kind == "LVOT":  # along the outflow tract, across the three-chamber view
         centre = aorta[:, 0]
-        normal = torch.linalg.cross(aorta[:, 1] - heart_middle, septal - 0.2 * inferior)
+        across = math.cos(_THREE_CHAMBER) * inferior - math.sin(_THREE_CHAMBER) * septal
+        normal = torch.linalg.cross(aorta[:, 1] - heart_middle, across)
     elif kind == "RVOT":
         centre = lung[:, 0]
         normal = torch.linalg.cross(lung[:, 2] - lung[:, 0], up - 0.2 * apical)

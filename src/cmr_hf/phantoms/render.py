@@ -11,7 +11,7 @@ from torch.nn import functional
 from .anatomy import Heart
 from .places import Phase
 from .planes import Planes
-from .scanner import Scanner, acquire, banding, coil_gain, draw, fold, raise_grey, smooth_field, texture_field, with_fat
+from .scanner import Scanner, acquire, banding, coil_gain, draw, fold, raise_grey, rough_field, smooth_field, with_fat
 from .signal import BALANCED, CONTRASTS, MAPS, POST_CONTRAST, SHOWS_SCAR, SIGNED, signal_table
 from .tissues import BLOOD, Tissue, label_of_tissue, properties
 
@@ -93,7 +93,7 @@ def render(
     if contrast in MAPS:
         images = _map(t2_ms if contrast == "t2_map" else t1_ms, weight, contrast, scanner, generator)
     else:
-        parts = _average([*_water_and_fat(table), _is_blood(table)], tissue, in_plane)
+        parts = _average([*_water_and_fat(table), *_unevenness(table)], tissue, in_plane)
         place = points[:, through // 2, ::in_plane, ::in_plane]
         images = _scan(parts, each, planes, place, contrast, scanner, generator)
         images, folded = fold(images, scanner, generator)
@@ -131,7 +131,9 @@ def _clear(masks: Tensor, landmarks: Tensor, folded: Tensor) -> None:
 def _signals(each: Heart, contrast: str, scanner: Scanner, generator: torch.Generator) -> Tensor:
     """Signal of every tissue in every picture, (m, tissues); chambers that are joined have one signal."""
     variation = torch.rand(len(each), 4, generator=generator)
-    variation[:, 3] = 1.3 * (variation[:, 3] - 0.2).clamp(min=0)  # a fifth are as they should be
+    variation[:, 3] = 0.5 * (variation[:, 3] - 0.35).clamp(min=0)  # a third are as they should be
+    if contrast in SIGNED:  # whose null nobody looks for, and late rather than early
+        variation[:, 1], variation[:, 3] = 0.3 + 0.7 * variation[:, 1], 0.8 * variation[:, 3]
     own = torch.randn(len(each), len(Tissue), generator=generator)
     own = own * draw(scanner.contrast, len(each), generator, own.device)[:, 0]
     if scanner == Scanner.ideal():
@@ -139,6 +141,7 @@ def _signals(each: Heart, contrast: str, scanner: Scanner, generator: torch.Gene
     for one, other in ((Tissue.LV_BLOOD, Tissue.LA_BLOOD), (Tissue.RV_BLOOD, Tissue.RA_BLOOD)):
         own[:, other] = own[:, one] = own[:, Tissue.VESSEL] + 0.5 * own[:, one]
     own[:, Tissue.LUNG] *= 3
+    own[:, Tissue.FAT] = own[:, Tissue.MARROW] = own[:, Tissue.FAT] + (0.2 if scanner.contrast[1] else 0.0)
     muscle = own[:, Tissue.MYOCARDIUM]
     for same in (Tissue.PAPILLARY, Tissue.THIN_WALL, Tissue.RV_TRABECULA):
         own[:, same] = muscle
@@ -147,10 +150,17 @@ def _signals(each: Heart, contrast: str, scanner: Scanner, generator: torch.Gene
     return table if contrast in MAPS else table * own.to(each.device).exp()
 
 
-def _is_blood(table: Tensor) -> Tensor:
-    blood = torch.zeros_like(table)
-    blood[:, list(BLOOD)] = 1
-    return blood
+def _unevenness(table: Tensor) -> tuple[Tensor, Tensor]:
+    """How uneven each tissue is in itself, and how much its flow makes it so, over the usual."""
+    rough, flow = torch.ones_like(table), torch.zeros_like(table)
+    rough[:, list(BLOOD)], rough[:, [Tissue.GUT, Tissue.STOMACH]], rough[:, [Tissue.MUSCLE, Tissue.LIVER]] = (
+        0.4,
+        2.2,
+        1.6,
+    )
+    rough[:, Tissue.LUNG] = 4.0
+    flow[:, list(BLOOD)], flow[:, [Tissue.RV_BLOOD, Tissue.RA_BLOOD]] = 1.0, 1.4
+    return rough, flow
 
 
 def _water_and_fat(table: Tensor) -> tuple[Tensor, Tensor]:
@@ -169,14 +179,16 @@ def _scan(
     scanner: Scanner,
     generator: torch.Generator,
 ) -> Tensor:
-    """Pictures (m, s, s) from the signals of water and fat and the part of each pixel that is blood, (m, s, s, 3)."""
+    """Pictures (m, s, s) from the signals of water and fat and how uneven both and flow are, (m, s, s, 4)."""
     count, size = parts.shape[:2]
     device = parts.device
-    water, fat, moving = parts.unbind(3)
+    water, fat, rough, moving = parts.unbind(3)
     roughness = draw(scanner.texture, count, generator, device)
-    mottle = draw(scanner.mottle, count, generator, device)
-    flow = smooth_field(count, size, generator, device, 9) + 0.35 * texture_field(count, size, generator, device, (12,))
-    water = water * (1 + roughness * texture_field(count, size, generator, device)) * (1 + mottle * moving * flow)
+    mottle = draw(scanner.mottle, count, generator, device) * (0.4 if contrast in SHOWS_SCAR else 1.0)
+    texture = rough_field(count, size, generator, device)
+    flow = smooth_field(count, size, generator, device, 9) + 0.3 * texture
+    uneven = 1 + roughness * rough * texture
+    water, fat = water * uneven * (1 + mottle * moving * flow), fat * uneven
     spacing = planes.affine[:, :3, 1].norm(dim=1)[:, None, None]
     displaced = draw(scanner.fat_shift_mm, count, generator, device) / spacing
     displaced = displaced * (1.0 if contrast in SHOWS_SCAR else 0.25)

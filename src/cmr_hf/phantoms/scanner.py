@@ -23,6 +23,7 @@ class Scanner:
         blur_mm: standard deviation of what the beating heart and the gradients smear, on top of the matrix.
         coil: strength of the surface coils' fall-off, 0 none, 1 that of uncorrected elements.
         evened: how much of that fall-off is corrected afterwards; noise in the depth is then what is left of it.
+        grain: noise that grows with signal, relative: what pulsation and parallel imaging leave.
         texture: relative irregularity within tissues.
         breathing_mm: drift between k-space lines, which ghosts.
         breathing_share: share of pictures that are moved.
@@ -40,12 +41,13 @@ class Scanner:
         map_noise_ms: standard deviation of a T1 map in heart muscle; a T2 map has a twentieth of it.
     """
 
-    noise: Range = (0.006, 0.035)
+    noise: Range = (0.004, 0.026)
     matrix: Range = (0.55, 1.0)
-    blur_mm: Range = (0.85, 1.7)
+    blur_mm: Range = (0.6, 1.5)
     coil: Range = (0.4, 1.4)
     evened: Range = (0.0, 0.6)
-    texture: Range = (0.01, 0.06)
+    grain: Range = (0.008, 0.04)
+    texture: Range = (0.04, 0.12)
     breathing_mm: Range = (0.5, 2.5)
     breathing_share: float = 0.2
     contrast: Range = (0.05, 0.25)
@@ -54,7 +56,7 @@ class Scanner:
     fold_share: float = 0.08
     fat_phase: Range = (0.28, 0.56)
     fat_roughness: Range = (0.05, 0.2)
-    fat_shift_mm: Range = (0.5, 4.0)
+    fat_shift_mm: Range = (1.5, 5.0)
     pedestal: Range = (0.1, 1.0)
     map_noise_ms: Range = (15.0, 50.0)
 
@@ -68,6 +70,7 @@ class Scanner:
             blur_mm=zero,
             coil=zero,
             evened=zero,
+            grain=zero,
             texture=zero,
             breathing_mm=zero,
             breathing_share=0.0,
@@ -113,6 +116,16 @@ def coil_gain(place: Tensor, chest_mm: Tensor, strength: Tensor, generator: torc
     return functional.interpolate(gain[:, None], size=(height, width), mode="bilinear", align_corners=False)[:, 0]
 
 
+def rough_field(count: int, size: int, generator: torch.Generator, device: torch.device) -> Tensor:
+    """Irregularity of SD 1 at all scales, coarse ones more, as tissues have it: shape `(count, size, size)`."""
+    rows, columns = torch.fft.fftfreq(size, device=device), torch.fft.rfftfreq(size, device=device)
+    frequency = (rows[:, None].square() + columns.square()).sqrt()
+    fall = (frequency + 1 / 60).pow(-1.3) * (frequency > 0)  # pixels: no coarser than 60
+    white = torch.randn(2, count, size, size // 2 + 1, generator=generator).to(device)
+    field = torch.fft.irfft2(torch.complex(white[0], white[1]) * fall, s=(size, size))
+    return field / field.flatten(1).std(1)[:, None, None].clamp(min=1e-6)
+
+
 def smooth_field(count: int, size: int, generator: torch.Generator, device: torch.device, side: int = 5) -> Tensor:
     """A field of SD about 1 without fine structure, shape `(count, size, size)`, from `side` × `side` numbers."""
     seeds = torch.randn(count, 1, side, side, generator=generator).to(device)
@@ -148,7 +161,10 @@ def with_fat(
         ]
         before, fat = fat, torch.stack(moved)
         if signed:
-            fat = fat + 1.4 * torch.rand(count, 1, 1, generator=generator).to(device) * (fat - before)
+            side = torch.linspace(-1, 1, size, device=device).square()
+            near = torch.exp(-40 * (side[:, None] + side).square())  # a band saturates what is far from the heart
+            over = 0.6 + 1.2 * torch.rand(count, 1, 1, generator=generator).to(device)
+            fat = torch.addcmul(fat, over * near, fat - before)
     phase = 2 * torch.pi * torch.where(apart, base + rough * field, 0.3 * (base - 0.5 + rough * field))
     return torch.complex(torch.addcmul(water, fat, phase.cos()), fat * phase.sin())
 
@@ -241,13 +257,16 @@ def acquire(image: Tensor, scanner: Scanner, spacing_mm: Tensor, contrast: str, 
     signed = contrast in SIGNED
     rows, columns = draw(scanner.matrix, count, generator, device), draw(scanner.matrix, count, generator, device)
     blurs = [draw(scanner.blur_mm, count, generator, device) / spacing_mm[:, None, None] for _ in range(2)]
+    if contrast in SHOWS_SCAR and scanner.matrix[0] < 1:  # fewer lines, over a longer part of the beat
+        rows, columns, blurs = 0.75 * rows, 0.75 * columns, [1.5 * one for one in blurs]
     scale = image.abs().flatten(1)[:, :: max(1, size // 32)].quantile(0.98, dim=1)[:, None, None]
-    noise = draw(scanner.noise, count, generator, device) * scale
+    noise = draw(scanner.noise, count, generator, device) * scale * (1.8 if contrast in SHOWS_SCAR else 1.0)
     moves = draw(scanner.breathing_mm, count, generator, device) * (
         draw((0, 1), count, generator, device) < scanner.breathing_share
     )
     beats = draw((2, 9), count, generator, device)
-    grain = torch.randn(2, count, size, size, generator=generator).to(device) * (noise * size)
+    relative = draw(scanner.grain, count, generator, device)
+    grain = torch.randn(2, count, size, size, generator=generator).to(device)
     if scanner == Scanner.ideal():
         return image.real if signed else image.abs()
     spectrum = torch.fft.fft2(image.to(torch.complex64)) * _smear(size, *blurs)
@@ -255,9 +274,10 @@ def acquire(image: Tensor, scanner: Scanner, spacing_mm: Tensor, contrast: str, 
     shift = moves / spacing_mm[:, None, None] * torch.sin(2 * torch.pi * beats * frequency)
     if bool((moves > 0).any()):
         spectrum = spectrum * torch.polar(torch.ones_like(shift), -2 * torch.pi * frequency * shift)
-    spectrum = (spectrum + torch.complex(grain[0], grain[1])) * kspace_filter(size, rows, columns)
+    spectrum = (spectrum + torch.complex(grain[0], grain[1]) * (noise * size)) * kspace_filter(size, rows, columns)
     found = torch.fft.ifft2(spectrum)
-    return found.real if signed else found.abs()
+    found = found.real if signed else found.abs()
+    return found * (1 + relative * grain[0])  # the same numbers: those before lie in k-space
 
 
 def raise_grey(image: Tensor, scanner: Scanner, contrast: str, generator: torch.Generator) -> Tensor:

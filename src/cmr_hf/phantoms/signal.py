@@ -74,8 +74,8 @@ def signal_table(contrast: str, field_t: Tensor, variation: Tensor) -> Tensor:
         contrast (`str`): of `CONTRASTS`.
         field_t (`torch.Tensor` of shape `(batch,)`): 1.5 or 3.
         variation (`torch.Tensor` of shape `(batch, 4)`, 0 … 1): how much inflow there is; how far the inversion time
-            misses the null (half is exact); the choice of flip angle and preparation; how much of the signal of late
-            enhancement is there whatever the inversion did (0 none).
+            misses the null (half is exact, more is late, which pales muscle); the choice of flip angle and
+            preparation; how much of the signal of late enhancement is there whatever the inversion did (0 none).
 
     Raises:
         ValueError: for a contrast that is not known.
@@ -101,7 +101,10 @@ def signal_table(contrast: str, field_t: Tensor, variation: Tensor) -> Tensor:
         return bssfp(t1, t2, density, flip) * (1 + blood * (0.2 + 0.6 * inflow)) * transfer
     if contrast in ("lge", "lge_psir"):
         null = nulling_time(t1[:, Tissue.MYOCARDIUM : Tissue.MYOCARDIUM + 1])
-        signed = inversion_recovery(t1, density, null * (0.9 + 0.2 * miss)) + 0.9 * rest * density
+        signed = (
+            inversion_recovery(t1, density, null * (0.9 + 0.2 * miss + 1.2 * (miss - 0.5).clamp(min=0)))
+            + 0.9 * rest * density
+        )
         return signed if contrast == "lge_psir" else signed.abs()
     if contrast == "molli":
         steady = (4.0 * bssfp(t1, t2, density, 35.0)).minimum(0.9 * density)

@@ -82,7 +82,7 @@ def _rv_muscle(
 def _envelope(
     heart: Heart, tissue: Tensor, beyond: Tensor, site: Site, profile: Tensor, rough: Tensor, coarse: Tensor
 ) -> None:
-    """Fat on the heart, thick in the grooves and on the right, and the pericardium as a thin dark line."""
+    """Fat on the heart, thick in the grooves and on the right, a film of fluid and the pericardium as a thin line."""
     one, height = heart.traits, site.height
     lean = one.habitus[:, 3:4]
     groove = (-((profile - 0.06) / 0.16).square()).exp() * (site.cosine > -0.2) + 0.7 * (-height / 0.12).exp()
@@ -91,7 +91,9 @@ def _envelope(
     fat = 1.6 * right + (fat + 0.7 * right + 0.5 * coarse).clamp(min=0)
     line = 0.6 + 0.35 * coarse
     shell = (height > -0.1) & (height < 1.05) & ((height > 0) | (beyond > -2))  # not over the atria
-    _put(tissue, shell & (beyond < fat + line), Tissue.THIN_WALL)
+    fluid = ((0.5 + 2.0 * heart.own[:, 5:6]) * (1.3 * site.fields.strands - 0.8) + 0.3 * coarse).clamp(0, 3.5)
+    _put(tissue, shell & (beyond < fat + fluid + line), Tissue.THIN_WALL)
+    _put(tissue, shell & (beyond < fat + fluid), Tissue.FLUID)
     _put(tissue, shell & (beyond < fat), Tissue.FAT)
     # coronary vessels run in the fat of the grooves
     vessel = (groove > 0.55) & (fat > 3.2) & (beyond > 1.0) & (beyond < fat - 0.6) & (coarse > 0.75)
