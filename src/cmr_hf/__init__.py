@@ -27,6 +27,16 @@ from .weights import embedded, embedded_names
 
 register()
 
+
+def __getattr__(name: str) -> object:
+    """`cmr_hf.assess`, imported when it is first asked for: it brings more than a pipeline needs."""
+    if name == "assess":
+        from .assessment import assess
+
+        return assess
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 __all__ = [
     "CMRConfig",
     "CMRForImageClassification",
@@ -40,6 +50,7 @@ __all__ = [
     "CMRViTConfig",
     "CMRViTModel",
     "ReadingError",
+    "assess",
     "embedded",
     "embedded_names",
     "read_image",

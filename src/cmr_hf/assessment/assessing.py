@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..clinical.normal_ranges import compared, normal_ranges
 from . import steps
 from .asking import Asker, Pixels
 from .cache import Cache
@@ -162,6 +163,7 @@ def _together(made: StudyAssessment) -> None:
         ecv = measure_ecv(native.measured, post.measured, made.subject.haematocrit)
         made.measures |= ecv.measures
         made.segmental |= ecv.segmental
+    made.normal = _normal(made)
     for kind, what in WANTED.items():
         if kind in made.chosen:
             continue
@@ -171,13 +173,28 @@ def _together(made: StudyAssessment) -> None:
         made.not_measured.append(f"{what}: {why}")
 
 
+def _normal(made: StudyAssessment) -> dict[str, dict[str, Any]]:
+    """Published range of each figure that has one for this person and scanner, and where the figure lies."""
+    fields = [one.source.field_t for one in made.stacks if one.source.field_t is not None]
+    field_t = max(set(fields), key=fields.count) if fields else None
+    found = {}
+    for name, one in made.measures.items():
+        ranges = normal_ranges(name, made.subject.sex, field_t, made.subject.age_years) if one else []
+        fitting = next((normal for normal in ranges if normal.unit == one.unit), None)
+        if fitting is not None:
+            found[name] = fitting.to_dict() | {"place": compared(one, fitting)}
+    return found
+
+
 def _subject(study: Study, height_cm: float | None, weight_kg: float | None, haematocrit: float | None) -> Subject:
+    hidden = ("sex", "age_years", *(["height_cm"] if height_cm is None else []))
     return Subject(
         study.height_cm if height_cm is None else height_cm,
         study.weight_kg if weight_kg is None else weight_kg,
         haematocrit,
         study.sex,
         study.age_years,
+        hidden if weight_kg is not None else (*hidden, "weight_kg"),
     )
 
 

@@ -19,19 +19,26 @@ from .inference import Classes, Points
 from .sources import Source
 
 LEAST_SCORE = 0.5  # of a landmark that is used
+ENDS = ("base", "apex")  # a few slices of a map need not reach them
 SIDES = ("ant", "inf")  # how the names of the insertion points begin
 Segmental = dict[int | str, Measure]
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is known of the person beside the pictures; `None` where it is not."""
+    """What is known of the person beside the pictures; `None` where it is not.
+
+    Attributes:
+        height_cm, weight_kg, haematocrit (0 … 1), age_years (`float`, *optional*); sex (`str`, *optional*)
+        hidden (`tuple` of `str`): which of these are of the headers, and so are used but not written down.
+    """
 
     height_cm: float | None = None
     weight_kg: float | None = None
     haematocrit: float | None = None
     sex: str | None = None
     age_years: float | None = None
+    hidden: tuple[str, ...] = ()
 
 
 @dataclass
@@ -236,7 +243,8 @@ def measure_map_sax(
     found, notes = _segments(source, labels, landmarks, lender)
     values = segment_values(pixels[0], labels[0], source.stack, found, kind)
     key = {"T1": "t1_native", "T1 post": "t1_post", "T2": "t2"}[kind]
-    made = Measured(segments={"": found}, findings=quality_findings(labels[:1], source.stack), notes=notes)
+    findings = [one for one in quality_findings(labels[:1], source.stack) if one.check not in ENDS]
+    made = Measured(segments={"": found}, findings=findings, notes=notes)
     made.distributions = values
     made.measures = {key: _of(values["myocardium"].median, name), f"{key}_blood": _of(values["blood"].median, name)}
     made.segmental[key] = {region: one.median for region, one in values.items() if isinstance(region, int)}

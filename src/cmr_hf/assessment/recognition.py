@@ -67,6 +67,8 @@ class Recognition:
         after = ""
         if self.image_type.value in ("T1", "T2"):
             after = " source" if not self.is_map else (" post" if self.post_contrast else "")
+        if self.image_type.value == self.view.value == "other":
+            return "other"
         return f"{self.image_type.value}{after} {self.view.value}"
 
     def to_dict(self) -> dict[str, Any]:

@@ -70,6 +70,11 @@ class StackAssessment:
         """For people: "stack 7, cine SAX"."""
         return f"stack {self.number}, {self.kind}"
 
+    @property
+    def headline(self) -> str:
+        """The same at the beginning of a line."""
+        return self.title[:1].upper() + self.title[1:]
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-safe; pixels and masks stay outside."""
         stack, measured = self.source.stack, self.measured
@@ -172,7 +177,9 @@ class StudyAssessment:
 
     def to_dict(self) -> dict[str, Any]:
         """The content of `assessment.json`, by `schema.json`."""
-        subject = {name: value for name, value in vars(self.subject).items() if value is not None}
+        subject = {name: value for name, value in vars(self.subject).items() if value is not None and name != "hidden"}
+        if not self.keep_identity:
+            subject = {name: value for name, value in subject.items() if name not in self.subject.hidden}
         return {
             "format": FORMAT,
             "schema_version": SCHEMA_VERSION,
@@ -182,6 +189,7 @@ class StudyAssessment:
             "study": {
                 "files": self.study.files,
                 "left_out": left_out(self.study.left_out, self.keep_identity),
+                "notes": list(self.study.notes),
                 **({"identity": dict(self.study.identity)} if self.keep_identity else {}),
             },
             "subject": subject,

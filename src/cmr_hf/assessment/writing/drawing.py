@@ -1,6 +1,8 @@
 """Slices with outlines as pictures, quick enough for movies: numpy and Pillow only."""
 
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -13,9 +15,12 @@ ROUND = {LV: (LV,), MYOCARDIUM: (LV, MYOCARDIUM, SCAR)}
 INK, QUIET, PAPER, ALARM = (20, 24, 28), (90, 101, 112), (255, 255, 255), (176, 58, 0)
 
 
-def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own font."""
-    return ImageFont.load_default(size)
+@cache
+def font(size: int) -> ImageFont.FreeTypeFont:
+    """The font of the other figures, which comes with matplotlib."""
+    import matplotlib
+
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size)
 
 
 def grey_window(pixels: np.ndarray) -> tuple[float, float]:
@@ -77,7 +82,7 @@ def write_text(
     picture: Image.Image,
     place: tuple[int, int],
     text: str,
-    size: int = 12,
+    size: int = 11,
     colour: Sequence[int] = INK,
     halo: bool = False,
 ) -> None:

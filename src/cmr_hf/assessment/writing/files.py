@@ -144,7 +144,7 @@ def _pictures(stack: "StackAssessment", made: "StudyAssessment", out: Path) -> N
         path,
         phases=phases,
         slice_distance_mm=stack.source.stack.distance_mm,
-        title=stack.title.capitalize(),
+        title=stack.headline,
         facts=facts,
         dpi=DPI,
     )

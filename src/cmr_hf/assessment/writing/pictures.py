@@ -37,7 +37,7 @@ def contact_sheet(made: "StudyAssessment", path: Path) -> Path:
         row, column = divmod(index, columns)
         left, top = GAP + column * (TILE + GAP), HEAD + row * (TILE + TEXT + GAP)
         _tile(sheet, stack, made.pixels, left, top)
-    write_text(sheet, (GAP, sheet.height - FOOT + 4), RESEARCH_USE_ONLY, 11, QUIET)
+    write_text(sheet, (GAP, sheet.height - FOOT + 4), RESEARCH_USE_ONLY, 10, QUIET)
     with whole_file(path) as part:
         sheet.save(part, optimize=True)
     return path
@@ -58,13 +58,13 @@ def _tile(sheet: Image.Image, stack: "StackAssessment", pixels: "Pixels", left: 
         drawn = panel(image, labels, size, grey_window(image))
         sheet.paste(drawn, (left + (TILE - size[0]) // 2, top + (TILE - size[1]) // 2))
     view, image_type = stack.recognition.view, stack.recognition.image_type
-    write_text(sheet, (left, top + TILE + 3), f"{stack.number}  {stack.kind}", 14, INK)
+    write_text(sheet, (left, top + TILE + 3), f"{stack.number}  {stack.kind}", 13, INK)
     phases, slices = stack.source.shape[:2]
     by = view.by if view.by == image_type.by else f"type by {image_type.by}, view by {view.by}"
     counts = f"{slices} slice{'s' * (slices > 1)}, {phases} phase{'s' * (phases > 1)}, {by}"
-    write_text(sheet, (left, top + TILE + 20), counts, 11, QUIET)
+    write_text(sheet, (left, top + TILE + 20), counts, 10, QUIET)
     if view.uncertain or image_type.uncertain:
-        write_text(sheet, (left, top + TILE + 34), _doubt(stack), 11, ALARM)
+        write_text(sheet, (left, top + TILE + 34), _doubt(stack), 10, ALARM)
 
 
 def _doubt(stack: "StackAssessment") -> str:

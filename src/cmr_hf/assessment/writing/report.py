@@ -148,7 +148,7 @@ def _pictures(made: "StudyAssessment") -> list[str]:
             _image(made, stack.files.get("volumes"), f"volume over time, {stack.title}", "half"),
         ]
         if any(shown):
-            parts += [f"<h2>{escape(stack.title.capitalize())}</h2>", _together(shown)]
+            parts += [f"<h2>{escape(stack.headline)}</h2>", _together(shown)]
     eyes = [
         _image(made, path, key.replace("_", " "), "third")
         for key, path in made.files.items()

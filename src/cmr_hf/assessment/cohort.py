@@ -1,0 +1,147 @@
+"""Many studies over processes and machines, restartable, one row a study.
+
+Every process takes its share of the studies (by `RANK` and `WORLD_SIZE`, which `accelerate launch` and `torchrun` set)
+and needs nothing of the others. A study that is done is not done again. Whoever ends writes the table anew from all
+rows that are there, so the last one to end writes it whole.
+"""
+
+import csv
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..clinical.writers import whole_file, write_json
+from .assessing import assess
+from .models import Models
+from .privacy import Private
+from .results import SCHEMA_VERSION
+
+ROW, TABLE = "row.json", "studies.csv"
+
+
+def study_name(folder: str | Path) -> str:
+    """The name of a study in the output: a hash of its folder's name, as hospitals name folders after patients."""
+    return f"study_{hashlib.sha256(Path(folder).name.encode(errors='replace')).hexdigest()[:12]}"
+
+
+def studies_below(root: str | Path) -> list[Path]:
+    """One study each: the folders and zips directly below a folder, sorted by name.
+
+    Raises:
+        FileNotFoundError: no such folder, or nothing in it.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise FileNotFoundError("`root` needs an existing folder with one folder or zip for each study")
+    found = sorted(
+        one for one in root.iterdir() if not one.name.startswith(".") and (one.is_dir() or one.suffix.lower() == ".zip")
+    )
+    if not found:
+        raise FileNotFoundError(
+            "`root` needs a folder or zip for each study, got none: to assess one study leave --many"
+        )
+    return found
+
+
+def assess_many(
+    root: str | Path,
+    out: str | Path,
+    *,
+    keep_identity: bool = False,
+    rank: int | None = None,
+    world_size: int | None = None,
+    told: Callable[[str], None] = lambda text: None,
+    **options: Any,
+) -> Path:
+    """Assesses every study below a folder.
+
+    Args:
+        root (`str` or `Path`): folder with one folder or zip for each study.
+        out (`str` or `Path`): gets a folder for each study, and the table `studies.csv` (and `.parquet` with pyarrow).
+        keep_identity (`bool`): also write the names of the studies' folders.
+        rank, world_size (`int`, *optional*): by default `RANK` and `WORLD_SIZE` of the environment, else 0 and 1.
+        told: called with a line for each study.
+        options: of `assess`.
+
+    Returns:
+        The table.
+
+    Raises:
+        FileNotFoundError: no studies.
+        ValueError: a rank that is not below the number of processes.
+    """
+    rank = int(os.environ.get("RANK", 0)) if rank is None else rank
+    world_size = int(os.environ.get("WORLD_SIZE", 1)) if world_size is None else world_size
+    if not 0 <= rank < world_size:
+        raise ValueError(f"`rank` needs 0 to {world_size - 1}, got {rank}: see RANK and WORLD_SIZE")
+    studies, out = studies_below(root), Path(out)
+    models = Models(options.get("models"), options.get("device"))
+    wanted = _fingerprint(models, options)
+    for number, folder in enumerate(studies[rank::world_size]):
+        name = study_name(folder)
+        place = f"{rank + number * world_size + 1} of {len(studies)}, {name}"
+        known = _row(out / name / ROW)
+        if known is not None and known.get("fingerprint") == wanted and not known.get("failed"):
+            told(f"{place}: done before")
+            continue
+        row = _assessed(folder, out / name, name, wanted, keep_identity, options)
+        told(f"{place}: {row['failed'] or 'done'}")
+    return _table(out, {study_name(folder) for folder in studies})
+
+
+def _assessed(
+    folder: Path, out: Path, name: str, fingerprint: str, keep_identity: bool, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    row: dict[str, Any] = {"study": name, "fingerprint": fingerprint, "failed": None}
+    if keep_identity:
+        row["folder"] = folder.name
+    try:
+        row |= assess(folder, out=out, keep_identity=keep_identity, **options).row()
+    except Exception as error:  # one study must not stop the rest
+        row["failed"] = Private(folder, keep=keep_identity).error(error)
+    write_json(row, out / ROW)
+    return row
+
+
+def _fingerprint(models: Models, options: Mapping[str, Any]) -> str:
+    """Of all that a row depends on beside the study."""
+    kept = {name: str(value) for name, value in options.items() if name not in ("models", "progress", "batch_size")}
+    made = {"schema": SCHEMA_VERSION, "models": {name: models.digest(name) for name in models.names()}, **kept}
+    return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _row(path: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _table(out: Path, names: set[str]) -> Path:
+    rows = [row for path in sorted(out.glob(f"study_*/{ROW}")) if path.parent.name in names and (row := _row(path))]
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    path = out / TABLE
+    with whole_file(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+    _parquet(rows, columns, path.with_suffix(".parquet"))
+    return path
+
+
+def _parquet(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], path: Path) -> None:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        return  # the CSV says the same
+    values = {}
+    for name in columns:
+        column = [row.get(name) for row in rows]
+        numbers = all(one is None or isinstance(one, (int, float)) for one in column)
+        values[name] = pyarrow.array(column, pyarrow.float64() if numbers else pyarrow.string())
+    with whole_file(path) as part:
+        parquet.write_table(pyarrow.table(values), part)
