@@ -34,7 +34,7 @@ def test_a_run_is_probed_step_by_step_and_only_new_steps_when_it_runs_again(prob
     save_backbone(run / "step-00000002" / "backbone", tiny_student().backbone)
     arguments = ["--run", str(run), "--shards", str(shards), "--side", "32", "--seeds", "2"]
     probe(arguments)
-    assert "| view | phantoms → others of them | 4CH, SAX | 24 → 24 | 50 |" in capsys.readouterr().out
+    assert "| view | phantoms → other hearts | 4CH, SAX | 24 → 24 | 50 |" in capsys.readouterr().out
     file = run / "probes" / "probes.json"
     first = json.loads(file.read_text())
     assert list(first["backbones"]) == ["2"]

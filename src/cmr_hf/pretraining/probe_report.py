@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from .probe_tasks import MADE
+
 PRETRAINED = "pretrained"  # of the names of features; the others are baselines
-KINDS = {"linear": "linear classifier", "knn": "k nearest neighbours"}
+KINDS = {"linear": "a linear classifier", "knn": "k nearest neighbours"}
 _COLOURS = {"random weights": "tab:grey", "raw pixels": "tab:orange", "histogram": "tab:green"}
 _SHOWN = "all"  # of a network's two kinds of features, which the curves show
 
@@ -20,7 +22,7 @@ def table(rows: Sequence[Mapping]) -> str:
     names = list(dict.fromkeys(row["features"] for row in rows))
     lines = []
     for kind, called in KINDS.items():
-        lines += [f"Balanced accuracy in % of a {called}, mean ± standard deviation over the seeds of the probe:", ""]
+        lines += [f"Balanced accuracy in % of {called}, mean ± standard deviation over the seeds of the probe:", ""]
         lines += [f"| label | fitted on → judged on | classes | images | chance | {' | '.join(names)} |"]
         lines += ["|---" * (5 + len(names)) + "|"]
         for own in _by_task(rows):
@@ -38,7 +40,7 @@ def table(rows: Sequence[Mapping]) -> str:
 
 def _arrow(name: str) -> str:
     first, _, second = name.partition(" to ")
-    return f"{first} → {second or 'others of them'}"
+    return f"{first} → {second or ('other hearts' if name == MADE else 'its validation patients')}"
 
 
 def _by_task(rows: Sequence[Mapping]) -> list[list[Mapping]]:
@@ -88,7 +90,7 @@ def draw_curves(file: Path, baselines: Sequence[Mapping], steps: Mapping[int, Se
                 middle, spread = zip(*found.values(), strict=True)
                 panel.errorbar(
                     list(found), middle, spread, color="tab:blue", linestyle=style, marker=".", capsize=2, linewidth=1,
-                    label=f"{PRETRAINED}, {KINDS[kind]}",
+                    label=f"{PRETRAINED}, {KINDS[kind].removeprefix('a ')}",
                 )  # fmt: skip
         panel.tick_params(labelsize=7)
         panel.set_ylim(0, 102)
