@@ -16,7 +16,8 @@ WALL = (MYOCARDIUM, SCAR)
 RAYS = 180
 HARMONICS = 12
 SOFT_PIXELS = 0.7  # standard deviation of the softening
-STEP_MM = 0.25  # along a ray
+STEP_MM = 0.5  # along a ray; outlines are interpolated between
+MARGIN = 4  # pixels round the heart, for the softening
 
 
 @dataclass(frozen=True)
@@ -48,16 +49,21 @@ def ring_of(labels: np.ndarray, spacing_mm: tuple[float, float]) -> Ring | None:
         labels (`np.ndarray` of shape `(y, x)`): 1 LV cavity, 2 myocardium, 6 scar.
         spacing_mm (two `float`): (row, column).
     """
+    rows, columns = np.nonzero(np.isin(labels, (LV, *WALL)))
+    if not len(rows):
+        return None
+    corner = np.maximum((rows.min() - MARGIN, columns.min() - MARGIN), 0)
+    labels = labels[corner[0] : rows.max() + MARGIN + 1, corner[1] : columns.max() + MARGIN + 1]
     cavity, heart = labels == LV, _largest(np.isin(labels, (LV, *WALL)))
     cavity = cavity & heart
     if not cavity.any() or cavity.sum() == heart.sum():
         return None
-    centre = np.argwhere(heart).mean(axis=0) * spacing_mm
-    inside = np.argwhere(cavity) * spacing_mm
+    pixels = np.argwhere(heart) * spacing_mm
+    centre = pixels.mean(axis=0)
     if not cavity[tuple(np.round(centre / spacing_mm).astype(int))]:
-        centre = inside.mean(axis=0)
+        centre = (np.argwhere(cavity) * spacing_mm).mean(axis=0)
     angles = np.arange(RAYS) * (2 * np.pi / RAYS)
-    reach = float(np.linalg.norm(np.argwhere(heart) * spacing_mm - centre, axis=1).max()) + 3 * max(spacing_mm)
+    reach = float(np.linalg.norm(pixels - centre, axis=1).max()) + 3 * max(spacing_mm)
     radii = np.arange(0, reach, STEP_MM)
     places = (centre + radii[:, None, None] * np.stack((np.sin(angles), np.cos(angles)), axis=1)) / spacing_mm
     endo = _falling(_sampled(cavity, places), radii)
@@ -69,7 +75,7 @@ def ring_of(labels: np.ndarray, spacing_mm: tuple[float, float]) -> Ring | None:
     if closed.sum() < RAYS // 4:
         return None
     endo, epi = _smooth(endo, np.isfinite(endo), angles), _smooth(epi, closed, angles)
-    return Ring(centre, angles, endo, np.maximum(epi, endo), closed)
+    return Ring(centre + corner * np.array(spacing_mm), angles, endo, np.maximum(epi, endo), closed)
 
 
 def closed_rays(labels: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:
