@@ -189,3 +189,15 @@ def test_when_words_and_orientation_differ_then_the_opinion_is_not_agreed(tmp_pa
     study = read_study(write(tmp_path, files))
     assert [(one.view.value, one.view.agreed) for one in study.stacks] == [("SAX", True), ("2CH", False)]
     assert any("4CH" in line for line in study.stacks[1].view.evidence)
+
+
+def test_when_a_heart_rate_cannot_be_then_it_is_not_believed_but_the_trigger_times_are(tmp_path: Path):
+    files = cine(2, 2, SAX, "cine SAX")
+    for one in files:
+        del one.NominalInterval
+        one.HeartRate = 172
+    (stack,) = read_study(write(tmp_path, files)).stacks
+    assert stack.time_source == "TriggerTime"
+    assert stack.phase_times_ms == (0, 150, 300, 450, 600, 750)
+    assert stack.rr_ms is stack.heart_rate_bpm is None
+    assert "a heart beat of 349 ms is not believed: the trigger times run on for longer" in stack.notes

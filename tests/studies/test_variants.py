@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileDataset
 
-from cmr_hf.studies import Study, read_study
+from cmr_hf.studies import Study, read_studies, read_study
 from tests.studies.study_factory import cine, codes, small_study, sorted_codes, statuses, write
 
 SETTINGS = settings(
@@ -211,3 +211,23 @@ def test_when_a_header_is_full_of_nonsense_then_nothing_stops(tmp_path: Path):
     study = read_study(write(tmp_path, files))
     assert len(study.files) == COUNT
     assert sum(one.status == "used" for one in study.files) >= COUNT - 12
+
+
+@SETTINGS
+@given(seed=st.integers(0, 2**32))
+def test_when_bytes_are_damaged_then_every_file_is_still_accounted_for(seed: int):
+    rng = random.Random(seed)
+    with tempfile.TemporaryDirectory() as place:
+        folder = write(Path(place), small_study())
+        for path in folder.iterdir():
+            data = bytearray(path.read_bytes())
+            for _ in range(rng.choice((0, 1, 3, 20))):
+                data[rng.randrange(len(data))] = rng.randrange(256)
+            path.write_bytes(data)
+        studies = read_studies(folder)
+        for stack in (stack for study in studies for stack in study.stacks):
+            rest, broken = stack.readable()
+            assert (rest.image().pixels.shape == rest.shape) if rest else broken
+    entries = [one for study in studies for one in study.files]
+    assert len(entries) == COUNT
+    assert all(one.status == "used" or one.reason for one in entries)

@@ -15,6 +15,7 @@ import numpy as np
 from .headers import FrameHeader
 
 _USUAL_RR_MS = 900.0
+_LONG_BEAT_MS = 1500.0
 _MIN_UNTIMED_PHASES = 8  # frames without any time are taken for a cine from here on
 _MAX_IRREGULAR = 4.0  # largest step between trigger times, of the median one
 
@@ -189,7 +190,7 @@ def _fault_of_triggers(triggers: Sequence[float | None], rr: float | None) -> st
         return "the same in all frames"
     if len(set(known)) < len(known):
         return "the same in several frames"
-    limit = 1.3 * rr if rr else 3000.0
+    limit = max(1.3 * rr, _LONG_BEAT_MS) if rr else 3000.0  # written heart rates may be older than the picture
     if max(known) - min(known) > limit:
         return f"spread over {max(known) - min(known):.0f} ms, longer than a heart beat"
     return ""

@@ -214,6 +214,10 @@ def stack_of(joined: Joined, number: int) -> Stack:
     times, source = _times(joined.axis, slices, grid)
     for one in slices:
         notes += one.notes
+    rr = rr_of(frames)
+    if rr is not None and times is not None and np.ptp(times, axis=0).max() > 1.3 * rr:
+        notes.append(f"a heart beat of {rr:.0f} ms is not believed: the trigger times run on for longer")
+        rr = None
     numbers = sorted({int(one.series_number) for one in frames if one.series_number is not None})
     affine, affines = _affines(grid[0], first.slice.spacing_mm, notes)
     unit_sources = {one.unit_source for one in frames}
@@ -236,7 +240,7 @@ def stack_of(joined: Joined, number: int) -> Stack:
         trigger_times_ms=times,
         phase_times_ms=None if times is None else tuple(float(time) for time in np.median(times, axis=1)),
         time_source=source,
-        rr_ms=rr_of(frames),
+        rr_ms=rr,
         inversion_times_ms=_grid_of(grid, "inversion_ms"),
         echo_times_ms=_grid_of(grid, "echo_ms") if joined.axis == "echo" else None,
         preparation_times_ms=_grid_of(grid, "preparation_ms"),
