@@ -163,7 +163,8 @@ def _leaves(tree: Any, of: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], d
 
 def _float(value: Any) -> float | None:
     """None for what is not there and for NaN, which is no measurement."""
-    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if is_number and math.isfinite(value) else None
 
 
 def _chosen_by(training: Any) -> Iterator[Number]:
