@@ -42,7 +42,8 @@ HUB_IMPORTS = {"numpy", "torch", "transformers"}
 HUB_IMPORTS_IN_TRY = {"pydicom", "nibabel", "PIL"}
 TRAINING_ONLY = {"torchvision", "timm", "segmentation_models_pytorch", "monai"}
 TRAINING_ONLY_ROOMS = {"data", "finetuning"}
-TRAIN_EXTRA_ROOMS = {"data", "pretraining", "finetuning", "evaluation"}  # `pip install cmr_hf[train]`
+TRAIN_EXTRA_ROOMS = {"data", "pretraining", "finetuning"}  # `pip install cmr_hf[train]`
+TRAIN_EXTRA_FOLDERS = {"evaluation/metrics"}
 UNSAFE_MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 IMPORT_NAMES = {"pillow": "PIL", "pyyaml": "yaml", "scikit-learn": "sklearn"}  # distribution -> module
 
@@ -176,6 +177,11 @@ def core_modules(root: Path) -> set[str]:
     return {IMPORT_NAMES.get(name, name.replace("-", "_")) for name in names}
 
 
+def may_need_train_extra(root: Path, file: Path) -> bool:
+    parts = module_parts(root, file)[1:]
+    return parts[0] in TRAIN_EXTRA_ROOMS or any("/".join(parts).startswith(f) for f in TRAIN_EXTRA_FOLDERS)
+
+
 def heavy_imports(root: Path) -> Iterator[str]:
     """What `pip install cmr_hf` does not bring, or what belongs to training, imported at import time."""
     allowed = core_modules(root) | sys.stdlib_module_names | {PACKAGE}
@@ -188,7 +194,7 @@ def heavy_imports(root: Path) -> Iterator[str]:
             if item.top in TRAINING_ONLY:
                 if room not in TRAINING_ONLY_ROOMS:
                     yield f"{where}: `{item.top}` is for training; `{room}` may not import it at import time"
-            elif room not in TRAIN_EXTRA_ROOMS and not item.in_try and item.top not in allowed:
+            elif not may_need_train_extra(root, file) and not item.in_try and item.top not in allowed:
                 yield f"{where}: `{item.top}` is not a core dependency; import it where it is used"
 
 
@@ -267,6 +273,8 @@ BROKEN = [
     (heavy_imports, "clinical/a.py", "try:\n    import monai\nexcept ImportError: ...", "`monai` is for"),
     (heavy_imports, "clinical/a.py", "from highdicom import seg", "`highdicom` is not a core dependency"),
     (heavy_imports, "clinical/a.py", "import PIL\ndef f():\n    import highdicom", None),
+    (heavy_imports, "evaluation/a.py", "import scipy", "`scipy` is not a core dependency"),
+    (heavy_imports, "evaluation/metrics/dice/dice.py", "import evaluate, datasets", None),
     (heavy_imports, "data/a.py", "import monai, datasets", None),
     (unsafe_loading, "training/a.py", "import torch\ntorch.load('x')", "torch.load unpickles"),
     (unsafe_loading, "training/a.py", "import torch as t\nt.load(x, weights_only=True)", "t.load unpickles"),

@@ -143,13 +143,31 @@ def test_every_other_task_has_its_report(task, metric, target, tmp_path, model_o
         assert "two phases only" in " ".join(report["notes"])
 
 
+def test_a_heart_that_the_task_cannot_take_is_listed_with_its_reason(tmp_path, model_of, capsys, caplog):
+    table = write_cohort(tmp_path)
+    text = table.read_text().splitlines()
+    masks = heart(8.0)
+    write_nifti(tmp_path / "two.nii.gz", gray(masks)[:2])
+    text.append(text[1].replace("DOE_JANE_0_ED.nii.gz", "two.nii.gz").replace("DOE_JANE_0_ED_mask.nii.gz", ""))
+    text[2] = text[1]  # the same image twice
+    table.write_text("\n".join(text) + "\n")
+    _, report = validate(table, model_of("cmr-lge-detection"), tmp_path / "out")
+    (one,) = [one for one in report["problems"] if "three slices" in one["reason"]]
+    assert (one["line"], one["patient"]) == ("11", "1")
+    rows = (tmp_path / "out" / "values.csv").read_text()
+    assert "line 2/t0" in rows
+    assert "line 3/t0" in rows
+    assert "the data have no" not in caplog.text + capsys.readouterr().err
+
+
 def test_ids_of_masks_are_translated(tmp_path, model_of):
     table = write_cohort(tmp_path)
     for path in tmp_path.glob("*_mask.nii.gz"):
         masks = heart(8.0)
         write_nifti(path, np.array([0, 3, 2, 1], np.uint8)[masks])
     validate(table, model_of("cmr-segmentation"), tmp_path / "out", "--labels", "1=3", "2=2", "3=1")
-    rows = list(csv.DictReader((tmp_path / "out" / "values.csv").open()))
+    with (tmp_path / "out" / "values.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
     measure = next(row for row in rows if row["structure"] == "LV cavity volume")
     volume_ml = (heart(8.0) == 1).sum() * 1.5 * 1.25 * 8 / 1000
     assert float(measure["reference"]) == pytest.approx(volume_ml, rel=1e-3)

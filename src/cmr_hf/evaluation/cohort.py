@@ -57,11 +57,13 @@ class Cohort:
 
     def __post_init__(self) -> None:
         self.rows = rows_of_table(self.table)
+        self._taken: set[tuple] = set()  # slices of which an image was read
         self.columns = _columns(self.rows[0])
         self.patients = list(dict.fromkeys(row["patient"] for row in self.rows))
 
     def __iter__(self) -> Iterator[tuple[str, list[LabelledStack]]]:
         """Patients as the report names them, each with the stacks that have a label of this task."""
+        self._taken.clear()
         for number, patient in enumerate(self.patients, 1):
             called = patient if self.keep_identity else str(number)
             own = [row for row in self.rows if row["patient"] == patient]
@@ -100,6 +102,10 @@ class Cohort:
                 study = f"study {studies.index(row.get('study', '')) + 1}" if len(studies) > 1 else ""
                 same = [one for one in own if row.get("series") and _place(one) == _place(row)]
                 series = f"line {(same or [row])[0]['line']}"
+            slices = {(patient, study, series, stack.phase_index, z) for z in stack.slice_indices}
+            if slices & self._taken:  # another image that calls itself the same
+                series = f"line {row['line']}" if not self.keep_identity else f"{series} (line {row['line']})"
+            self._taken |= slices
             made = replace(stack, patient=patient, series=series, study=study)
             key = (patient, study, series)
             if key not in self.facts:

@@ -224,7 +224,7 @@ def _words(figure: Figure, size_in: tuple[float, float], shown: Shown, title: st
     x_in = EDGE_IN
     for text, colour in _legend(shown):
         write(text, x_in, 0.82, 8, colour)
-        x_in += 0.075 * len(text) + 0.15
+        x_in += 0.066 * len(text) + 0.16
     write(RESEARCH_USE_ONLY, EDGE_IN, high - 0.16, 7, QUIET)
 
 
@@ -236,5 +236,3 @@ def _legend(shown: Shown) -> Iterable[tuple[str, str]]:
     elif isinstance(shown.truth, np.ndarray):
         yield from zip(LANDMARKS, POINT_COLOURS, strict=True)
         yield "truth: +", TRUTH
-    else:
-        yield f"true {shown.truth}", TRUTH

@@ -7,13 +7,16 @@ Writes `report.html`, `report.md`, `report.json`, `values.csv` and `about.json` 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..clinical.writers import RESEARCH_USE_ONLY, whole_file, write_json
+from ..data.experiments import samples_of
 from ..hub.image_processing_cmr import CMRImageProcessor
 from ..hub.reading_cmr import ReadingError
 from .cases import Measurement, save
@@ -71,12 +74,16 @@ def validate(
     patients = iter(cohort) if progress is None else progress(cohort, len(cohort.patients))
     for patient, stacks in patients:
         try:
-            for found, shown in measured(model, processor, chosen, stacks, cohort.of):
-                rows += found
-                gallery.add(shown)
+            with _left_out() as left_out:
+                for found, shown in measured(model, processor, chosen, stacks, cohort.of):
+                    rows += found
+                    gallery.add(shown)
         except (RuntimeError, ValueError) as error:  # one patient's images, whatever is wrong with them
-            lines = sorted({cohort.of(stack).get("line", "") for stack in stacks}, key=int)
-            cohort.refuse(" ".join(lines), patient, f"could not be measured: {' '.join(str(error).split())[:200]}")
+            left_out.append(("", f"could not be measured: {' '.join(str(error).split())[:200]}"))
+        for key, reason in left_out:
+            named = [stack for stack in stacks if stack.series in key.split("/")] or stacks
+            lines = dict.fromkeys(cohort.of(stack)["line"] for stack in named)
+            cohort.refuse(" ".join(lines), patient, reason)
     if not rows:
         told = "; ".join(f"line {one['line']}: {one['reason']}" for one in cohort.problems[:3])
         raise ReadingError(f"not one line of {table.name} could be measured ({told}): mend the table, or its files")
@@ -93,6 +100,28 @@ def validate(
         with whole_file(out / file) as part:
             part.write_text(text, encoding="utf-8")
     return report
+
+
+@contextmanager
+def _left_out() -> Iterator[list[tuple[str, str]]]:
+    """Keys and reasons of samples that `samples_of` tells its log; that one patient lacks classes is no news."""
+    found: list[tuple[str, str]] = []
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            _, leaves, told = record.getMessage().partition(" leaves out ")
+            if leaves:
+                key, _, reason = told.partition(": ")
+                found.append((key, f"left out: {reason}"))
+
+    log, listener = logging.getLogger(samples_of.__module__), Listener()
+    spoke, log.propagate = log.propagate, False
+    log.addHandler(listener)
+    try:
+        yield found
+    finally:
+        log.removeHandler(listener)
+        log.propagate = spoke
 
 
 def _report(measurement: Measurement, cohort: Cohort, name: str) -> dict[str, Any]:
