@@ -32,6 +32,8 @@ def main() -> None:
         torch.set_num_threads(recipe.threads)
     set_seed(training.seed)
 
+    teacher = load_teacher(recipe)
+
     # ---- labelled images, and unlabelled ones in their share
     material = gather(recipe)
     labelled = len(material.train_set)
@@ -44,8 +46,8 @@ def main() -> None:
         material.train_sets.append(unlabelled)
     print(f"{labelled} labelled and {len(unlabelled)} unlabelled images to train on")
 
-    # ---- teacher and student
-    teacher, student = load_teacher(recipe), build_model(recipe)
+    # ---- the student
+    student = build_model(recipe)
     sizes = [sum(p.numel() for p in one.parameters()) for one in (teacher, student)]
     print(f"teacher {sizes[0] / 1e6:.2f} M parameters, student {sizes[1] / 1e6:.2f} M")
 

@@ -26,7 +26,14 @@ from transformers import EarlyStoppingCallback, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from cmr_hf.finetuning.arguments import RecipeArguments, command_line, overridden, parsed, recipe_values
-from cmr_hf.finetuning.models import NotMeasuredError, build_model, fingerprint, merge_lora, write_not_measured
+from cmr_hf.finetuning.models import (
+    NotMeasuredError,
+    build_model,
+    fingerprint,
+    merge_lora,
+    start_of,
+    write_not_measured,
+)
 from cmr_hf.finetuning.tasks import build_trainer, gather
 from cmr_hf.finetuning.trainer import ElapsedTime
 
@@ -36,6 +43,8 @@ def train(recipe: RecipeArguments, training: TrainingArguments, values: dict[str
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     set_seed(training.seed)
+    if recipe.init_from and recipe.arm != "unet":
+        start_of(recipe.init_from)
 
     # ---- what is learnt from, and what the best model is chosen on
     material = gather(recipe)

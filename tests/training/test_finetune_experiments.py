@@ -129,7 +129,7 @@ def test_lora_trains_low_rank_matrices_and_leaves_a_plain_model(place, run, key)
 
 
 def test_two_processes_train_each_head_and_one_goes_on(place, run, repo_root):
-    """One launch for all, as a shared frozen encoder is trained; then a third step in one process."""
+    """One launch for all, as heads on a shared frozen encoder are trained; then two more steps in one process."""
     output = place / "together"
     configs = [word for key in HEAD_TYPES for word in ("--config", str(place / f"{key}.yaml"))]
     options = [f"init_from={place / 'dino'}", "freeze=encoder", f"output_dir={output}"]
@@ -149,12 +149,12 @@ def test_two_processes_train_each_head_and_one_goes_on(place, run, repo_root):
     assert {record["processes"] for record in together.values()} == {2}
     assert len({record["encoder_sha256"] for record in together.values()}) == 1
 
-    said = run(*configs, *options, "max_steps=3")
+    said = run(*configs, *options, "max_steps=4")
     assert said.count("done in") == 3
     for key in HEAD_TYPES:
-        state = json.loads((output / key / "checkpoint-3" / "trainer_state.json").read_text())
-        assert [entry["step"] for entry in state["log_history"] if "loss" in entry] == [1, 2, 3]
-        early, late = (weights(output / key / f"checkpoint-{step}") for step in (2, 3))
+        state = json.loads((output / key / "checkpoint-4" / "trainer_state.json").read_text())
+        assert [entry["step"] for entry in state["log_history"] if "loss" in entry] == [1, 2, 3, 4]
+        early, late = (weights(output / key / f"checkpoint-{step}") for step in (2, 4))
         assert 0 < max((early[name] - late[name]).abs().max().item() for name in early) < 0.1
     again = json.loads((output / "together.json").read_text())
     assert again["2"]["processes"] == 1

@@ -57,8 +57,7 @@ def build_model(recipe: RecipeArguments) -> nn.Module:
     head = HEADS[recipe.kind]
     if not recipe.init_from:
         return settled(head(config), recipe)
-    source = located(recipe.init_from)
-    theirs = _config_at(source)
+    source, theirs = start_of(recipe.init_from)
     if theirs.model_type == "cmr" and _same_head(theirs, head, config):
         return settled(head.from_pretrained(source, config=config, dtype=torch.float32), recipe)
     backbone = load_backbone(source, theirs, recipe)
@@ -66,6 +65,16 @@ def build_model(recipe: RecipeArguments) -> nn.Module:
     model = head(CMRConfig.from_dict(config.to_dict()))
     model.backbone.load_state_dict(backbone.state_dict())
     return settled(model, recipe)
+
+
+def start_of(init_from: str) -> tuple[str, PreTrainedConfig]:
+    """Where `init_from` is and its configuration; cheap, so that what is missing is told before data are read.
+
+    Raises:
+        NotMeasuredError, ValueError: as `build_model`.
+    """
+    source = located(init_from)
+    return source, _config_at(source)
 
 
 def config_of(recipe: RecipeArguments) -> CMRConfig:

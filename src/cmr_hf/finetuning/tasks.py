@@ -221,7 +221,7 @@ def unlabelled_samples(recipe: RecipeArguments, entries: Sequence[Mapping[str, A
     Raises:
         ValueError: the task takes three pictures together, which only labelled hearts are known to have.
     """
-    if recipe.kind == "detection":
+    if entries and recipe.kind == "detection":
         raise ValueError("`unlabelled_on` is not for detection, whose three pictures stand for one heart: leave it out")
     items: list[dict[str, Any]] = []
     for entry in entries:
