@@ -118,9 +118,7 @@ def test_when_dicom_seg_is_written_then_a_reader_finds_the_labels_on_the_images_
     uids = [str(image.SOPInstanceUID) for image in wanted]
     pixels = seg.get_pixels_by_source_instance(uids, combine_segments=True)
     np.testing.assert_array_equal(pixels, one.labels[2])
-    assert {str(item.SeriesInstanceUID) for item in seg.ReferencedSeriesSequence} == {
-        str(wanted[0].SeriesInstanceUID)
-    }
+    assert {str(item.SeriesInstanceUID) for item in seg.ReferencedSeriesSequence} == {str(wanted[0].SeriesInstanceUID)}
     assert seg.StudyInstanceUID == wanted[0].StudyInstanceUID
 
 

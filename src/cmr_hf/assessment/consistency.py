@@ -4,8 +4,9 @@
    kept; islands become background (as in `pipeline("cmr-segmentation")`).
 2. *Over time*: a slice whose area of a structure jumps in one phase, by more than `JUMP` of the mean of the phases
    before and after that agree with each other within `AGREE`, is a slip of the model: its pixels take the label that at
-   least two of the three phases give them (its own where all three differ). All else stays as the model drew it, so ED
-   and ES are not smoothed.
+   least two of the three phases give them (its own where all three differ). Where a slice beside it moves the same way
+   in that phase, it is the heart that moves (an ED or ES between two phases), and nothing is done. All else stays as
+   the model drew it, so ED and ES are not smoothed.
 
 What was changed is counted and named.
 """
@@ -21,7 +22,8 @@ from ..hub.components_cmr import keep_largest_components
 JUMP = 0.4
 AGREE = 0.2
 LEAST_PIXELS = 30  # of the mean of the neighbours: a structure smaller than this comes and goes
-FEWEST_PHASES = 5
+FEWEST_PHASES = 8
+ALONG = 0.25  # part of a jump that a slice beside may move along
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,10 @@ def _slips(labels: np.ndarray, cyclic: bool) -> list[tuple[int, int]]:
         areas = np.count_nonzero(labels == label, axis=(2, 3)).astype(float)  # (t, z)
         before, after = np.roll(areas, 1, axis=0), np.roll(areas, -1, axis=0)
         mean = (before + after) / 2
-        jumps = np.abs(areas - mean) > JUMP * mean
+        change = np.divide(areas - mean, mean, out=np.zeros_like(mean), where=mean > 0)
+        beside = np.pad(change, ((0, 0), (1, 1)))
+        same_way = np.maximum(beside[:, :-2] * np.sign(change), beside[:, 2:] * np.sign(change))
+        jumps = (np.abs(change) > JUMP) & (same_way < ALONG * np.abs(change))
         alike = np.abs(before - after) <= AGREE * mean
         off = jumps & alike & (mean >= LEAST_PIXELS)
         if not cyclic:
