@@ -131,7 +131,7 @@ def _between(
     own = own_numbers(one.texture, 8, 32)[..., None]
     x, _, z = points.unbind(2)
     back = one.chest_mm[:, 1:] - 52  # front of the spine, mm behind the middle
-    middle = ((x - 4 - 6 * field.wide) / (22 + 6 * field.other)).square() + ((y - back + 18) / 48).square()
+    middle = ((x - 4 - 5 * field.wide) / (16 + 4 * field.other)).square() + ((y - back + 14) / 36).square()
     _put(tissue, inside & (middle < 1), Tissue.FAT)
     gullet = ((x - 6 - 3 * field.wide) / 8).square() + ((y - back + 14) / 5.5).square()
     _put(tissue, gullet < 1, Tissue.GUT)

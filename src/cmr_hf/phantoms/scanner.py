@@ -43,10 +43,10 @@ class Scanner:
 
     noise: Range = (0.004, 0.026)
     matrix: Range = (0.55, 1.0)
-    blur_mm: Range = (0.6, 1.5)
+    blur_mm: Range = (0.1, 0.9)
     coil: Range = (0.4, 1.4)
     evened: Range = (0.0, 0.6)
-    grain: Range = (0.008, 0.04)
+    grain: Range = (0.01, 0.045)
     texture: Range = (0.04, 0.12)
     breathing_mm: Range = (0.5, 2.5)
     breathing_share: float = 0.2
@@ -59,6 +59,11 @@ class Scanner:
     fat_shift_mm: Range = (1.5, 5.0)
     pedestal: Range = (0.1, 1.0)
     map_noise_ms: Range = (15.0, 50.0)
+
+    @property
+    def smooths(self) -> bool:
+        """Whether neighbouring pixels are blurred into one another."""
+        return self.blur_mm[1] > 0
 
     @classmethod
     def ideal(cls) -> Scanner:
@@ -239,9 +244,11 @@ def kspace_filter(size: int, rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def _smear(size: int, rows: Tensor, columns: Tensor) -> Tensor:
-    """What a Gaussian blur leaves of each spatial frequency; standard deviations (b, 1, 1) in pixels."""
-    turn2 = -2 * (torch.pi * torch.fft.fftfreq(size, device=rows.device)).square()
-    return torch.exp(turn2[None, :, None] * rows.square()) * torch.exp(turn2[None, None] * columns.square())
+    """What a Gaussian blur of standard deviations (b, 1, 1) in pixels, and the mean of neighbours with weights 1, 2, 1,
+    leave of each spatial frequency."""
+    turn = torch.pi * torch.fft.fftfreq(size, device=rows.device)
+    along = [torch.exp(-2 * (turn * width[:, 0]).square()) * turn.cos().square() for width in (rows, columns)]
+    return along[0][:, :, None] * along[1][:, None]
 
 
 def acquire(image: Tensor, scanner: Scanner, spacing_mm: Tensor, contrast: str, generator: torch.Generator) -> Tensor:
@@ -269,7 +276,9 @@ def acquire(image: Tensor, scanner: Scanner, spacing_mm: Tensor, contrast: str, 
     grain = torch.randn(2, count, size, size, generator=generator).to(device)
     if scanner == Scanner.ideal():
         return image.real if signed else image.abs()
-    spectrum = torch.fft.fft2(image.to(torch.complex64)) * _smear(size, *blurs)
+    spectrum = torch.fft.fft2(image.to(torch.complex64))
+    if scanner.smooths:
+        spectrum = spectrum * _smear(size, *blurs)
     frequency = torch.fft.fftfreq(size, device=device)[None, :, None]  # cycles per row
     shift = moves / spacing_mm[:, None, None] * torch.sin(2 * torch.pi * beats * frequency)
     if bool((moves > 0).any()):
@@ -281,13 +290,16 @@ def acquire(image: Tensor, scanner: Scanner, spacing_mm: Tensor, contrast: str, 
 
 
 def raise_grey(image: Tensor, scanner: Scanner, contrast: str, generator: torch.Generator) -> Tensor:
-    """Late enhancement over a grey floor, as scanners store it, of shape `(b, size, size)`; others as they are."""
+    """Late enhancement over a grey floor, as scanners store it, of shape `(b, size, size)`; others as they are.
+
+    What is empty (0) stays so.
+    """
     pedestal = draw(scanner.pedestal, len(image), generator, image.device)
     if contrast not in SHOWS_SCAR or scanner == Scanner.ideal():
         return image
     size = image.shape[-1]
     scale = image.abs().flatten(1)[:, :: max(1, size // 32)].quantile(0.98, dim=1)[:, None, None]
-    image = image + pedestal * scale
+    image = torch.addcmul(image, pedestal * scale, (image != 0).float())
     if contrast in SIGNED:
         image[:, :2] = image[:, -2:] = 0
     return image

@@ -88,10 +88,10 @@ def _envelope(
     groove = (-((profile - 0.06) / 0.16).square()).exp() * (site.cosine > -0.2) + 0.7 * (-height / 0.12).exp()
     right = (profile > 0.02).float()
     fat = -0.5 + 1.2 * lean + (1.0 + 0.8 * right) * site.fields.fat + (2.6 + lean) * groove.clamp(max=1.3)
-    fat = 1.6 * right + (fat + 0.7 * right + 0.5 * coarse).clamp(min=0)
-    line = 0.6 + 0.35 * coarse
+    fat = 1.6 * right + (fat + 0.7 * right + 0.25 * coarse).clamp(min=0)
+    line = 0.6 + 0.2 * coarse
     shell = (height > -0.1) & (height < 1.05) & ((height > 0) | (beyond > -2))  # not over the atria
-    fluid = ((0.5 + 2.0 * heart.own[:, 5:6]) * (1.3 * site.fields.strands - 0.8) + 0.3 * coarse).clamp(0, 3.5)
+    fluid = ((0.5 + 2.0 * heart.own[:, 5:6]) * (1.3 * site.fields.strands - 0.8) + 0.15 * coarse).clamp(0, 3.5)
     _put(tissue, shell & (beyond < fat + fluid + line), Tissue.THIN_WALL)
     _put(tissue, shell & (beyond < fat + fluid), Tissue.FLUID)
     _put(tissue, shell & (beyond < fat), Tissue.FAT)
