@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
+from PIL import Image
 
 from cmr_hf.cli import main
 from cmr_hf.publishing import download
@@ -191,3 +192,10 @@ def test_the_command_tells_what_is_not_ours_and_what_was_left_out(hub, capsys):
 def test_when_the_command_fails_then_one_line_says_why(hub, capsys):
     assert main(["download", "ORG/nothing", "--endpoint", hub.endpoint]) == 1
     assert capsys.readouterr().err.startswith("error: downloading ORG/nothing failed: ")
+
+
+def test_when_a_command_is_given_a_model_that_is_not_there_then_it_names_it_and_says_how_to_learn_why(tmp_path, capsys):
+    picture = tmp_path / "slice.png"
+    Image.new("L", (40, 40)).save(picture)
+    assert main(["segment", str(picture), "--model", "ORG/nothing", "--out", str(tmp_path / "out")]) == 1
+    assert "ORG/nothing is not here and could not be fetched: `cmr-hf download ORG/nothing`" in capsys.readouterr().err

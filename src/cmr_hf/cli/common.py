@@ -39,6 +39,10 @@ def load_pipeline(task: str, args: argparse.Namespace) -> Any:
     except ValueError as error:
         # transformers appends the tracebacks of all that it tried
         raise WrongUsageError(str(error).partition(" See the original errors")[0]) from error
+    except OSError as error:
+        if Path(str(model)).is_dir() or str(model).count("/") != 1:
+            raise
+        raise OSError(f"{model} is not here and could not be fetched: `cmr-hf download {model}` says why") from error
 
 
 def model_name(args: argparse.Namespace, task: str) -> str:

@@ -43,6 +43,9 @@ def publish(args: argparse.Namespace) -> int:
         raise WrongUsageError("say where to: --org ORG" if args.all else "say where to: --repo ORG/NAME")
     if args.all and (args.card or args.dtype):
         raise WrongUsageError("--card and --dtype are for one MODEL: the embedded ones have their own")
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
     return _publish_all(args) if args.all else _publish_one(args)
 
 

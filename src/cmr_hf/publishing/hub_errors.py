@@ -118,6 +118,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 def _of_network(error: BaseException) -> bool:
     # the client's HTTP library is httpx or its successor, by its version; a short file is an OSError of its own
-    of_library = type(error).__module__.split(".")[0].startswith("httpx") and not isinstance(error, HfHubHTTPError)
+    library = type(error).__module__.split(".")[0]
+    of_library = library.startswith(("httpx", "hf_xet")) and not isinstance(error, HfHubHTTPError)
     own = isinstance(error, (ConnectionError, TimeoutError)) and not isinstance(error, OfflineModeIsEnabled)
     return of_library or own or "Consistency check failed" in str(error)
