@@ -159,7 +159,7 @@ def test_when_identity_is_planted_then_dicom_seg_has_empty_patient_fields(assess
 
 
 def test_when_identity_is_to_be_kept_then_results_name_the_patient(tmp_path, oracle):
-    folder, _, _ = write_study(tmp_path, phases=2, maps=False)
+    folder, _, _ = write_study(tmp_path, phases=4, maps=False)
     (folder / "notes of Planted.txt").write_text("no DICOM")
     made = assess(folder, keep_identity=True, progress=False)
     study = made.to_dict()["study"]
@@ -169,20 +169,20 @@ def test_when_identity_is_to_be_kept_then_results_name_the_patient(tmp_path, ora
 
 
 def test_when_a_run_is_repeated_then_no_image_is_seen_again_and_figures_are_the_same(tmp_path, oracle):
-    folder, _, _ = write_study(tmp_path, phases=2)
+    folder, _, _ = write_study(tmp_path, phases=4)
     first = assess(folder, out=tmp_path / "out", progress=False, seg_phases="none")
     second = assess(folder, out=tmp_path / "out", progress=False, seg_phases="none")
-    assert first.images_seen == 2 * SLICES + 3
+    assert first.images_seen == 4 * SLICES + 3
     assert (second.images_seen, second.answers_known) == (0, 2)
     assert {k: one.value for k, one in second.measures.items()} == {k: one.value for k, one in first.measures.items()}
     for file in (tmp_path / "out" / "cache").glob("cine-sax*.npz"):
         file.write_bytes(file.read_bytes()[:200])
     third = assess(folder, out=tmp_path / "out", progress=False, seg_phases="none")
-    assert third.images_seen == 2 * SLICES
+    assert third.images_seen == 4 * SLICES
 
 
 def test_when_files_are_renamed_and_headers_change_then_the_cache_still_knows_the_pictures(tmp_path, oracle):
-    folder, _, _ = write_study(tmp_path, phases=2, maps=False)
+    folder, _, _ = write_study(tmp_path, phases=4, maps=False)
     first = assess(folder, out=tmp_path / "out", progress=False, seg_phases="none")
     for index, file in enumerate(sorted(folder.iterdir(), reverse=True)):
         dataset = pydicom.dcmread(file)
@@ -195,7 +195,7 @@ def test_when_files_are_renamed_and_headers_change_then_the_cache_still_knows_th
 
 
 def test_when_a_mask_is_corrected_by_hand_then_it_is_kept_and_measured_on_demand(tmp_path, oracle):
-    folder, _, _ = write_study(tmp_path, phases=2, maps=False)
+    folder, _, _ = write_study(tmp_path, phases=4, maps=False)
     out = tmp_path / "out"
     first = assess(folder, out=out, progress=False, seg_phases="none")
     path = out / first.stacks[0].files["mask"]
@@ -215,7 +215,7 @@ def test_when_a_mask_is_corrected_by_hand_then_it_is_kept_and_measured_on_demand
 
 
 def test_when_a_mask_has_another_grid_then_the_model_draws_one_and_it_is_said(tmp_path, oracle):
-    folder, _, _ = write_study(tmp_path, phases=2, maps=False)
+    folder, _, _ = write_study(tmp_path, phases=4, maps=False)
     first = assess(folder, out=tmp_path / "out", progress=False, seg_phases="none")
     (tmp_path / "masks").mkdir()
     wrong = nib.Nifti1Image(np.zeros((80, 80, SLICES), np.uint8), np.eye(4))
@@ -226,7 +226,7 @@ def test_when_a_mask_has_another_grid_then_the_model_draws_one_and_it_is_said(tm
 
 
 def test_when_files_are_damaged_then_the_rest_is_assessed_and_each_file_is_accounted_for(tmp_path, oracle):
-    folder, _, _ = write_study(tmp_path, phases=2)
+    folder, _, _ = write_study(tmp_path, phases=4)
     damaged = sorted(folder.glob("*_5_0_*.dcm"))[0]
     damaged.write_bytes(damaged.read_bytes()[:-3000])
     (folder / "Planted report.pdf").write_bytes(b"%PDF")
@@ -239,7 +239,7 @@ def test_when_files_are_damaged_then_the_rest_is_assessed_and_each_file_is_accou
 
 
 def test_when_one_step_fails_for_a_stack_then_the_others_are_measured(tmp_path, oracle, monkeypatch):
-    folder, _, _ = write_study(tmp_path, phases=2)
+    folder, _, _ = write_study(tmp_path, phases=4)
 
     def fails(*args, **kwargs):
         raise RuntimeError(f"cannot read {folder}/{NAME}_3_0_0.dcm")
