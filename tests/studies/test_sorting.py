@@ -201,3 +201,29 @@ def test_when_a_heart_rate_cannot_be_then_it_is_not_believed_but_the_trigger_tim
     assert stack.phase_times_ms == (0, 150, 300, 450, 600, 750)
     assert stack.rr_ms is stack.heart_rate_bpm is None
     assert "a heart beat of 349 ms is not believed: the trigger times run on for longer" in stack.notes
+
+
+def test_when_a_series_holds_a_slice_twice_then_its_two_acquisitions_are_not_mixed(tmp_path: Path):
+    again = [one for one in cine(2, 4, SAX, "cine SAX") if place_of(one) == 2]
+    for one in later(again, 2, 5):
+        one.InstanceNumber += 100
+        one.AcquisitionTime = None
+        one.AcquisitionNumber = 2
+    files = cine(2, 4, SAX, "cine SAX")
+    for one in files:
+        one.AcquisitionTime = None
+        one.AcquisitionNumber = 1
+    study = read_study(write(tmp_path, files + again))
+    (stack,) = study.stacks
+    assert [row[2] for row in codes(stack)] == [12100 + t for t in range(6)]
+    assert {one.reason for one in study.files if one.status == "left out"} == {
+        "a repeat of a slice position: the one kept comes later in the series (stack 1)"
+    }
+
+
+def test_when_a_stack_is_taken_twice_and_a_slice_thrice_then_the_last_whole_one_takes_the_third(tmp_path: Path):
+    first, second = cine(2, 4, SAX, "cine SAX"), later(cine(2, 4, SAX, "cine SAX"), 9, 8)
+    third = later(later([one for one in cine(2, 4, SAX, "cine SAX") if place_of(one) == 1], 9, 8), 12, 10)
+    study = read_study(write(tmp_path, first + second + third))
+    assert [codes(one)[0] for one in study.stacks] == [(2000, 2050, 2100, 2150), (12000, 22050, 12100, 12150)]
+    assert statuses(study) == {"used": 48, "left out": 6}

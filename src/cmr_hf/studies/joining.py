@@ -145,16 +145,12 @@ def _without_repeats(group: list[Run]) -> list[Joined]:
         place.sort(key=lambda one: (*moment_of(one.frames), export_order(one.frames[0])))
     counts = Counter(len(one.frames) for one in slices)
     usual = max(counts, key=lambda count: (counts[count], count))
-    several = [place for place in places if len(place) > 1]
-    if len(places) < 3 or len(several) < _WHOLE_REPEAT * len(places):
-        return [_kept(first.axis, places, placed, usual)]
+    most = max(len(place) for place in places)
+    shares = [sum(len(place) > rank for place in places) / len(places) for rank in range(most)]
+    whole = 1 if len(places) < 3 else max(1, sum(share >= _WHOLE_REPEAT for share in shares))
     found = []
-    for rank in range(max(len(place) for place in places)):  # the first time, the second time …
-        some = [[place[rank]] for place in places if rank < len(place)]
-        if rank and len(some) < _WHOLE_REPEAT * len(places):  # repeats of a few slices after the last whole one
-            for place in places:
-                found[-1].left += [(one.frames, _REPEAT + "in another whole stack") for one in place[rank:]]
-            break
+    for rank in range(whole):  # the first time, the second time …; the last one takes repeats of a few slices
+        some = [part for place in places if (part := place[rank : rank + 1] if rank < whole - 1 else place[rank:])]
         found.append(_kept(first.axis, some, placed, usual))
         found[-1].again = rank
     return found

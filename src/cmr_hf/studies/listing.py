@@ -15,6 +15,7 @@ from ..hub.unpacking_cmr import unpacked
 
 MAX_FILES = 200_000
 _MAX_ZIPS = 64
+_MAX_UNPACKED_BYTES = 4 * MAX_PIXEL_BYTES  # of all zips of a folder; each by itself is limited when it is unpacked
 _ZIP_HEAD = b"PK\x03\x04"
 _PACKED_DOCUMENTS = (".docx", ".xlsx", ".pptx", ".odt", ".jar", ".npz", ".whl", ".apk", ".mrb")
 
@@ -39,11 +40,13 @@ class Listing:
         files (`list` of (path, name)): names relative to the root, entries of a zip as "name.zip/entry".
         listed (`list` of (name, status, reason)): not read at all.
         root (`Root`): keeps unpacked files.
+        unpacked_bytes (`int`): how large these are together.
     """
 
     files: list[tuple[Path, str]] = field(default_factory=list)
     listed: list[tuple[str, str, str]] = field(default_factory=list)
     root: Root = field(default_factory=Root)
+    unpacked_bytes: int = 0
 
 
 def list_files(path: str | os.PathLike) -> Listing:
@@ -144,7 +147,8 @@ def _add_zip(listing: Listing, path: Path, below: str) -> None:
     listing.listed += _left_out(left_out, below)
     before = len(listing.files)
     _add_folder(listing, folder, below)
-    size = sum(one.stat().st_size for one, name in listing.files if name.startswith(below))
-    if below and size > MAX_PIXEL_BYTES:
+    size = sum(one.stat().st_size for one, _ in listing.files[before:])
+    listing.unpacked_bytes += size
+    if listing.unpacked_bytes > _MAX_UNPACKED_BYTES:
         del listing.files[before:]
-        raise ReadingError("the zip needs at most 4 GiB unpacked: unpack it first")
+        raise ReadingError("all zips together need at most 16 GiB unpacked: unpack it first")
