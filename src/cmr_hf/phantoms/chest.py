@@ -7,7 +7,9 @@ begins.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import torch
@@ -34,6 +36,10 @@ class Fields:
     second: Tensor
     fine: Tensor
 
+    def select(self, index: Tensor) -> Fields:
+        """The fields at the points of these places."""
+        return Fields(*(getattr(self, one.name)[:, index] for one in fields(self)))
+
 
 def body_tissue(points: Tensor, heart: Heart) -> Tensor:
     """Which `Tissue` is at LPS points of shape `(batch, n, 3)`, ventricles and atria left out: uint8 `(batch, n)`."""
@@ -46,11 +52,24 @@ def body_tissue(points: Tensor, heart: Heart) -> Tensor:
     inside, depth = _wall(tissue, x, y, z, heart, field)
     _lungs(tissue, inside, points, heart, field)
     _between(tissue, inside, points, y, depth, heart, field)
-    paint_abdomen(tissue, points, inside, heart, field)
-    _spine(tissue, x, y, z, heart, field)
-    _arms(tissue, x, y, heart.traits.chest_mm[:, :1])
+    low = inside & (z < heart.traits.position_mm[:, 2:] + 15)  # nothing of the diaphragm is higher
+    with _part(tissue, low) as (few, near):
+        paint_abdomen(few, points[:, near], inside[:, near], heart, field.select(near))
+    with _part(tissue, (x.abs() < 46) & (y > heart.traits.chest_mm[:, 1:] - 60)) as (few, near):
+        _spine(few, x[:, near], y[:, near], z[:, near], heart, field.select(near))
+    with _part(tissue, x.abs() > heart.traits.chest_mm[:, :1] + 4) as (few, near):
+        _arms(few, x[:, near], y[:, near], heart.traits.chest_mm[:, :1])
     paint_great_vessels(tissue, points, heart)
     return tissue
+
+
+@contextmanager
+def _part(tissue: Tensor, where: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """The columns of `tissue` where any of the batch is `where`, to paint on and put back, and their places."""
+    near = torch.nonzero(where.any(0)).flatten()
+    few = tissue[:, near]
+    yield few, near
+    tissue[:, near] = few
 
 
 def _put(tissue: Tensor, where: Tensor, what: Tissue) -> None:
@@ -114,13 +133,18 @@ def _wall(tissue: Tensor, x: Tensor, y: Tensor, z: Tensor, heart: Heart, field: 
 def _lungs(tissue: Tensor, inside: Tensor, points: Tensor, heart: Heart, field: Fields) -> None:
     """Vessels that branch from either hilum."""
     own = own_numbers(heart.traits.texture, 3, 31)
+    near = torch.nonzero(inside.any(0)).flatten()
+    points = points[:, near]
     right = points[..., 0] < 0
     mirrored = torch.cat([points[..., :1].abs(), points[..., 1:]], dim=2)  # one tree serves both lungs
     mirrored[..., 2] += torch.where(right, 9.0, 0.0)
     root = torch.tensor((38.0, 14.0, 24.0), device=points.device).expand(len(points), 3)
     distance = vessel_distance(mirrored, root, own)
     far = (mirrored - root[:, None]).norm(dim=2)  # the trunks are wide only at the hilum
-    _put(tissue, inside & (distance < 0.25 * field.fine - 0.15 - 1.6 * (-far / 22).exp()), Tissue.VESSEL)
+    grow = 0.25 * field.fine[:, near] - 0.15 - 1.6 * (-far / 22).exp()
+    few = tissue[:, near]
+    _put(few, inside[:, near] & (distance < grow), Tissue.VESSEL)
+    tissue[:, near] = few
 
 
 def _between(

@@ -134,7 +134,7 @@ def _signals(each: Heart, contrast: str, scanner: Scanner, generator: torch.Gene
     variation = torch.rand(len(each), 4, generator=generator)
     variation[:, 3] = 0.5 * (variation[:, 3] - 0.35).clamp(min=0)  # a third are as they should be
     if contrast in SIGNED:  # whose null nobody looks for, and late rather than early
-        variation[:, 1], variation[:, 3] = 0.3 + 0.7 * variation[:, 1], 0.8 * variation[:, 3]
+        variation[:, 1], variation[:, 3] = 0.3 + 0.7 * variation[:, 1], 0.1 + variation[:, 3]
     own = torch.randn(len(each), len(Tissue), generator=generator)
     own = own * draw(scanner.contrast, len(each), generator, own.device)[:, 0]
     if scanner == Scanner.ideal():

@@ -56,7 +56,7 @@ class Scanner:
     fold_share: float = 0.08
     fat_phase: Range = (0.28, 0.56)
     fat_roughness: Range = (0.05, 0.2)
-    fat_shift_mm: Range = (1.5, 5.0)
+    fat_shift_mm: Range = (1.0, 4.5)
     pedestal: Range = (0.1, 1.0)
     map_noise_ms: Range = (15.0, 50.0)
 
@@ -168,7 +168,7 @@ def with_fat(
         if signed:
             side = torch.linspace(-1, 1, size, device=device).square()
             near = torch.exp(-40 * (side[:, None] + side).square())  # a band saturates what is far from the heart
-            over = 0.6 + 1.2 * torch.rand(count, 1, 1, generator=generator).to(device)
+            over = 0.6 + 1.4 * torch.rand(count, 1, 1, generator=generator).to(device)
             fat = torch.addcmul(fat, over * near, fat - before)
     phase = 2 * torch.pi * torch.where(apart, base + rough * field, 0.3 * (base - 0.5 + rough * field))
     return torch.complex(torch.addcmul(water, fat, phase.cos()), fat * phase.sin())
@@ -265,7 +265,8 @@ def acquire(image: Tensor, scanner: Scanner, spacing_mm: Tensor, contrast: str, 
     rows, columns = draw(scanner.matrix, count, generator, device), draw(scanner.matrix, count, generator, device)
     blurs = [draw(scanner.blur_mm, count, generator, device) / spacing_mm[:, None, None] for _ in range(2)]
     if contrast in SHOWS_SCAR and scanner.matrix[0] < 1:  # fewer lines, over a longer part of the beat
-        rows, columns, blurs = 0.75 * rows, 0.75 * columns, [1.5 * one for one in blurs]
+        rows, columns = 0.75 * rows, 0.75 * columns
+        blurs = [1.4 * one + 0.8 / spacing_mm[:, None, None] for one in blurs]
     scale = image.abs().flatten(1)[:, :: max(1, size // 32)].quantile(0.98, dim=1)[:, None, None]
     noise = draw(scanner.noise, count, generator, device) * scale * (1.8 if contrast in SHOWS_SCAR else 1.0)
     moves = draw(scanner.breathing_mm, count, generator, device) * (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from .interior import moderator_band, papillary, strands
@@ -28,7 +29,11 @@ def paint_ventricles(tissue: Tensor, points: Tensor, heart: Heart, phase: Phase)
         points (`torch.Tensor` of shape `(b, n, 3)`): LPS mm.
     """
     x, y, z = heart.deformation.straighten(*heart.to_heart(points).unbind(2))
-    paint_atria(tissue, points, (x, y, z), heart, phase)
+    back = torch.nonzero((z < phase.base_mm[:, None]).any(0)).flatten()
+    if len(back):
+        few = tissue[:, back]
+        paint_atria(few, points[:, back], (x[:, back], y[:, back], z[:, back]), heart, phase)
+        tissue[:, back] = few
     radius2 = x.square() + y.square()
     radius = radius2.sqrt().clamp(min=1e-3)
     height = (z - phase.base_mm[:, None]) / phase.length_mm[:, None]
@@ -55,18 +60,25 @@ def paint_ventricles(tissue: Tensor, points: Tensor, heart: Heart, phase: Phase)
     _put(tissue, cavity, Tissue.LV_BLOOD)
     valves = (height > -0.02) & (height < 0) & (beyond < 0) & phase.shut[:, None]
     _put(tissue, valves & (tissue >= Tissue.LA_BLOOD) & (tissue <= Tissue.RA_BLOOD), Tissue.THIN_WALL)
-    inner = wall.inner.clamp(min=0).sqrt()
+    near = torch.nonzero(cavity.any(0)).flatten()
+    if not len(near):
+        return
+    x, y, height, radius, rough, coarse = (one[:, near] for one in (x, y, height, radius, rough, coarse))
+    inner = wall.inner[:, near].clamp(min=0).sqrt()
     scale = (heart.radius_mm * (1 - phase.squeeze).sqrt())[:, None]
     muscle = papillary(x, y, height, scale, heart.traits.texture, rough)
-    muscle |= strands(inner - radius, _strand_reach(heart, site, inner, scale), rough, coarse)
-    _put(tissue, cavity & muscle, Tissue.PAPILLARY)
+    reach = _strand_reach(heart, height, site.cosine[:, near], site.fields.strands[:, near], inner)
+    muscle |= strands(inner - radius, reach, rough, coarse)
+    few = tissue[:, near]
+    _put(few, cavity[:, near] & muscle, Tissue.PAPILLARY)
+    tissue[:, near] = few
 
 
-def _strand_reach(heart: Heart, site: Site, inner: Tensor, scale: Tensor) -> Tensor:
+def _strand_reach(heart: Heart, height: Tensor, cosine: Tensor, strands: Tensor, inner: Tensor) -> Tensor:
     """How far in mm trabeculae reach into the left ventricle: least at septum and base, most at the apex."""
     mean = 1.6 + 3.4 * heart.own[:, 5:6]
-    place = (0.75 - 0.55 * site.cosine) * (0.35 + 2.1 * site.height.clamp(0, 1))
-    return (mean * place * site.fields.strands).minimum(0.45 * inner)
+    place = (0.75 - 0.55 * cosine) * (0.35 + 2.1 * height.clamp(0, 1))
+    return (mean * place * strands).minimum(0.45 * inner)
 
 
 def _rv_muscle(
@@ -89,9 +101,11 @@ def _envelope(
     right = (profile > 0.02).float()
     fat = -0.5 + 1.2 * lean + (1.0 + 0.8 * right) * site.fields.fat + (2.6 + lean) * groove.clamp(max=1.3)
     fat = 1.6 * right + (fat + 0.7 * right + 0.25 * coarse).clamp(min=0)
+    fat = torch.where(fat < 0.9, 0.0, fat)  # a film would be drawn as a string of beads
     line = 0.6 + 0.2 * coarse
     shell = (height > -0.1) & (height < 1.05) & ((height > 0) | (beyond > -2))  # not over the atria
-    fluid = ((0.5 + 2.0 * heart.own[:, 5:6]) * (1.3 * site.fields.strands - 0.8) + 0.15 * coarse).clamp(0, 3.5)
+    much = (2.8 * heart.own[:, 5:6] - 0.5).clamp(min=0)
+    fluid = (much * (1.3 * site.fields.strands - 0.8) + 0.15 * coarse * much).clamp(0, 3.5)
     _put(tissue, shell & (beyond < fat + fluid + line), Tissue.THIN_WALL)
     _put(tissue, shell & (beyond < fat + fluid), Tissue.FLUID)
     _put(tissue, shell & (beyond < fat), Tissue.FAT)
