@@ -57,12 +57,13 @@ def build(measurements: Iterable[Measurement]) -> dict[str, Any]:
     if unknown:
         raise ValueError(f"measurements are of experiments {unknown}: known are {', '.join(EXPERIMENTS)}")
     parts.sort(key=lambda one: (list(EXPERIMENTS).index(one.experiment), arm_order(one.arm), one.arm))
+    second = _table_2(parts)
     return {
         "format": FORMAT,
         "paper": paper()["source"],
         "notes": paper()["notes"],
         "arms": sorted({one.arm for one in parts} | set(PAPER_ARMS), key=lambda arm: (arm_order(arm), arm)),
-        "tables": {"2": _table_2(parts), "3": _table_3(parts), "4": _table_4(parts)},
+        "tables": {"2": second, "3": _table_3(parts), "4": _table_4(second)},
         "tests": _tests(parts),
         "beyond": _beyond(parts),
         "agreement": [
@@ -153,10 +154,10 @@ def _table_3(parts: list[Measurement]) -> list[Line]:
     return lines
 
 
-def _table_4(parts: list[Measurement]) -> list[Line]:
+def _table_4(lines: list[Line]) -> list[Line]:
     """The three tasks on which the paper tried a ViT that saw natural images."""
     tried = dict.fromkeys(row["experiment"] for row in paper()["results"] if row.get("natural"))
-    return [line for line in _table_2(parts) if line["experiment"] in tried]
+    return [line for line in lines if line["experiment"] in tried]
 
 
 def _tests(parts: list[Measurement]) -> list[dict[str, Any]]:
