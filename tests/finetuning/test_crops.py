@@ -1,6 +1,7 @@
 """Crops of one or three images as the processor makes them; points and artefacts go where they should."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from cmr_hf import CMRImageProcessor
 from cmr_hf.finetuning.artefacts import gibbs_ringing, motion
 from cmr_hf.finetuning.augmentation import Augmentation, vary_intensities
 from cmr_hf.finetuning.crops import ImageCollator, ImageSamples, augment_images
-from tests.finetuning.test_augmentation import GEOMETRY, OFF, generator
+from cmr_hf.finetuning.segmentation import AugmentingCollator
+from tests.finetuning.test_augmentation import GEOMETRY, OFF, disc, generator
 
 EVERYTHING = replace(Augmentation(), gibbs=0.5, motion=0.5)
 
@@ -117,3 +119,22 @@ def test_artefacts_that_are_off_change_no_other_draw():
     assert torch.equal(plain, again)
     rung = vary_intensities(images.clone(), replace(Augmentation(), gibbs=1.0, motion=1.0), generator())
     assert not torch.allclose(plain, rung)
+
+
+@pytest.mark.parametrize("kind", ["images", "slices"])
+def test_each_worker_of_a_loader_draws_its_own_numbers_in_every_epoch(monkeypatch, kind):
+    def first_batch(worker_seed: int | None, seed: int = 2) -> torch.Tensor:
+        info = None if worker_seed is None else SimpleNamespace(seed=worker_seed)
+        monkeypatch.setattr("cmr_hf.finetuning.augmentation.get_worker_info", lambda: info)
+        if kind == "images":
+            collate, items = ImageCollator(64, EVERYTHING, seed), ImageSamples([sample((60, 60), label=0)]).items
+        else:
+            item = disc() | {"heart_mm": (0.0, 0.0), "drawn": torch.tensor([True, True])}
+            collate, items = AugmentingCollator([64], 2, EVERYTHING, seed), [item]
+        batch = collate(items)["pixel_values"]
+        assert not torch.equal(batch, collate(items)["pixel_values"])  # the next one goes on from there
+        return batch
+
+    batches = [first_batch(None), first_batch(7), first_batch(8), first_batch(7, seed=3)]
+    assert torch.equal(first_batch(7), batches[1])
+    assert not any(torch.equal(one, two) for k, one in enumerate(batches) for two in batches[:k])

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 
 import torch
 from torch.nn import functional as F
+from torch.utils.data import get_worker_info
 
 from ..data.schema import UNKNOWN
 from .artefacts import gibbs_ringing, motion
+
+SPREAD = 6364136223846793005  # Knuth's multiplier: sums of small seeds would meet
 
 
 @dataclass(frozen=True)
@@ -183,3 +186,24 @@ def augment_batch(
     images = (normalise(images, inside) + 1) / 2
     images = normalise(vary_intensities(images, settings, generator), inside)
     return images.expand(-1, 3, -1, -1).contiguous(), labels.where(inside, 0)
+
+
+class Draws:
+    """The random numbers of a collator: other ones in each worker of a loader, and in each of its epochs.
+
+    Args:
+        seed (`int`): of all draws where the loader has no workers; each worker's own seed is mixed with it.
+    """
+
+    def __init__(self, seed: int):
+        self.generator = torch.Generator().manual_seed(seed)
+        self._worker_seed: int | None = None
+
+    def draws(self) -> torch.Generator:
+        """What to draw the next batch from."""
+        worker = get_worker_info()
+        if worker is not None and worker.seed != self._worker_seed:  # a copy of the collator has come to a worker
+            mixed = worker.seed * SPREAD + self.generator.initial_seed()
+            self.generator.manual_seed(mixed % 2**63)
+            self._worker_seed = worker.seed
+        return self.generator

@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 
 from .augmentation import (
     Augmentation,
+    Draws,
     limit_field_of_view,
     normalise,
     random_transforms,
@@ -157,7 +158,7 @@ def _seen(points: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
     return points.where(real[nearest[:, 0], nearest[:, 1]][:, None], torch.nan)
 
 
-class ImageCollator:
+class ImageCollator(Draws):
     """A batch of augmented crops with class ids, or with points, for the Trainer.
 
     Args:
@@ -167,12 +168,12 @@ class ImageCollator:
     """
 
     def __init__(self, size: int, settings: Augmentation, seed: int):
+        super().__init__(seed)
         self.size = size
         self.settings = settings
-        self.generator = torch.Generator().manual_seed(seed)
 
     def __call__(self, items: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
-        pixel_values, points = augment_images(items, self.size, self.settings, self.generator)
+        pixel_values, points = augment_images(items, self.size, self.settings, self.draws())
         if points is None:
             return {"pixel_values": pixel_values, "labels": torch.tensor([item["label"] for item in items])}
         counts = torch.stack(

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from ..data.schema import UNKNOWN, LabelledStack
 from ..hub.components_cmr import keep_largest_components
 from ..hub.image_processing_cmr import CMRImageProcessor
-from .augmentation import Augmentation, augment_batch
+from .augmentation import Augmentation, Draws, augment_batch
 
 NOMINAL_SPACING_MM = (1.4, 1.4)  # of the processor, for sources without any
 NEVER = -1e4  # a logit whose softmax is 0
@@ -135,7 +135,7 @@ def mask_centre_mm(masks: np.ndarray, spacing_mm: tuple[float, float]) -> tuple[
     )
 
 
-class AugmentingCollator:
+class AugmentingCollator(Draws):
     """A batch of augmented crops; small crops around the heart train faster, full ones teach where no heart is.
 
     Args:
@@ -147,17 +147,18 @@ class AugmentingCollator:
     """
 
     def __init__(self, crop_sizes: list[int], classes: int, settings: Augmentation, seed: int):
+        super().__init__(seed)
         self.crop_sizes = list(crop_sizes)
         self.classes = classes
         self.settings = settings
-        self.generator = torch.Generator().manual_seed(seed)
 
     def __call__(self, slices: list[dict]) -> dict[str, torch.Tensor]:
-        pick = int(torch.randint(len(self.crop_sizes), (1,), generator=self.generator))
+        generator = self.draws()
+        pick = int(torch.randint(len(self.crop_sizes), (1,), generator=generator))
         size = self.crop_sizes[pick]
         on_image = size == max(self.crop_sizes)
         items = [{**item, "centre_mm": (0.0, 0.0) if on_image else item["heart_mm"]} for item in slices]
-        pixel_values, labels = augment_batch(items, size, self.classes, self.settings, self.generator)
+        pixel_values, labels = augment_batch(items, size, self.classes, self.settings, generator)
         drawn = torch.stack([item["drawn"] for item in slices])
         return {"pixel_values": pixel_values, "labels": labels, "drawn": drawn}
 
