@@ -145,6 +145,17 @@ def test_phantoms_are_packed_with_their_labels(tmp_path: Path, prepare, monkeypa
     assert set(shards.column("source")) == {"phantoms"}
 
 
+def test_as_many_phantoms_of_such_seeds_as_asked_for_are_on_some_side():
+    from cmr_hf.data.shards.sources import Choice, dataset_items
+    from cmr_hf.phantoms.people import disease_and_seed
+
+    items = list(
+        dataset_items("phantoms", "", None, ["train", "validation", "test"], Choice(), hearts=10, first_seed=50)
+    )
+    assert sorted(disease_and_seed(item.names[0])[1] for item in items) == list(range(50, 60))
+    assert {item.labels["side"] for item in items} == {"train", "validation", "test"}
+
+
 def test_ten_kills_at_random_leave_the_same_images_as_one_clean_run(tmp_path: Path, repo_root: Path):
     tree = tmp_path / "tree"
     count = write_tree(tree, series=12, images=4)
