@@ -29,7 +29,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from safetensors.torch import load_file
 from tqdm import tqdm
 
@@ -46,6 +45,7 @@ from cmr_hf.evaluation.cases import Measurement, found_below, load, save
 from cmr_hf.evaluation.measuring import kind_of, measured
 from cmr_hf.evaluation.pages import Gallery, draw_page
 from cmr_hf.evaluation.predicting import open_model
+from cmr_hf.finetuning.arguments import recipe_values
 from cmr_hf.finetuning.controls import PlainUNet
 from cmr_hf.finetuning.segmentation import dice, dice_table, segment_stack
 from cmr_hf.hub.configuration_cmr import CMRConfig
@@ -60,18 +60,30 @@ def load_model(folder: Path, recipe: dict) -> tuple[torch.nn.Module, CMRImagePro
     """Any model with a head by `from_pretrained`; the plain U-Net, which is none, by its recipe and weights."""
     if recipe.get("arm", "vit") != "unet":
         return open_model(folder)[:2]
-    labels = {int(index): name for index, name in recipe["labels"].items()}
+    key = recipe.get("experiment")
+    labels = EXPERIMENTS[str(key)].id2label if key is not None else {int(k): v for k, v in recipe["labels"].items()}
     model = PlainUNet(CMRConfig(**recipe["model"], id2label=labels, label2id={n: i for i, n in labels.items()}))
     model.load_state_dict(load_file(folder / "model.safetensors"), strict=False)  # without DynUNet's second names
-    return model.eval(), CMRImageProcessor()
+    own = (folder / "preprocessor_config.json").is_file()
+    return model.eval(), CMRImageProcessor.from_pretrained(folder) if own else CMRImageProcessor()
 
 
-def recipe_of(options: argparse.Namespace) -> dict:
-    """The YAML of `--config`, else what training wrote beside the model."""
-    if options.config:
-        return yaml.safe_load(options.config.read_text(encoding="utf-8"))
-    record = options.model / "training.json"
-    return json.loads(record.read_text(encoding="utf-8")).get("recipe", {}) if record.is_file() else {}
+def record_of(folder: Path) -> dict:
+    """What training wrote beside the model, if it did."""
+    path = folder / "training.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def refuse_trained_on(measurement: Measurement, record: dict) -> None:
+    """A number on patients that a model learnt from is no measurement."""
+    learnt = set(record.get("train_patients", ()))
+    names = {(row.get("source", ""), row["patient"]) for row in measurement.rows}
+    seen = sorted(patient for source, patient in names if f"{source} {patient}" in learnt or patient in learnt)
+    if seen and measurement.about["side"] != "train":
+        raise SystemExit(
+            f"the model was trained on {len(seen)} of these patients ({', '.join(seen[:5])}): measure others, phantoms "
+            "of other seeds say, or pass --side train to look at the training itself"
+        )
 
 
 def stacks_of(options: argparse.Namespace, chosen: Experiment, problems: list[str]) -> Iterator[LabelledStack]:
@@ -97,7 +109,9 @@ def stacks_of(options: argparse.Namespace, chosen: Experiment, problems: list[st
 
 def measure_experiment(options: argparse.Namespace) -> None:
     chosen = EXPERIMENTS[options.experiment]
-    model, processor = load_model(options.model, recipe_of(options))
+    record = record_of(options.model)
+    recipe = recipe_values(options.config) if options.config else record.get("recipe", {})
+    model, processor = load_model(options.model, recipe)
     model.to(options.device)
     names = [entry.partition("=")[0] for entry in options.data]
     problems: list[str] = []
@@ -117,6 +131,7 @@ def measure_experiment(options: argparse.Namespace) -> None:
         "notes": [*options.note, *(f"could not be read: {problem}" for problem in problems)],
     }
     measurement = Measurement(kind_of(chosen), options.arm, chosen.key, rows, about)
+    refuse_trained_on(measurement, record)
     save(measurement, options.out)
     for which, shown in gallery.three().items():
         title = f"{which}: experiment {chosen.key}, {options.arm}, {shown.patient} {shown.case}"
@@ -167,7 +182,7 @@ def measure_sunnybrook(
 
 def measure_embedded(options: argparse.Namespace) -> None:
     """Dice per slice and per volume on the source grid of one data set, and of Sunnybrook, seen by no training here."""
-    recipe = recipe_of(options)
+    recipe = recipe_values(options.config)
     model, processor = load_model(options.model, recipe)[0], CMRImageProcessor()
     labels = {int(index): name for index, name in recipe["labels"].items() if int(index) != 0}
     dataset, root = options.dataset or recipe["dataset"], options.root or recipe["data_root"]

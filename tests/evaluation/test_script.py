@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -89,6 +90,18 @@ def test_folds_name_their_patients_and_a_broken_one_is_noted(place, evaluate, tm
     assert one.patients == {"acdc/patient003"}
     assert one.about["side"] == "out of fold"
     assert one.about["notes"][0].startswith("could not be read: acdc patient002")
+
+
+def test_patients_that_the_model_learnt_from_are_refused(place, evaluate, tmp_path):
+    model = tmp_path / "model"
+    shutil.copytree(place / "cmr-segmentation", model)
+    (model / "training.json").write_text(json.dumps({"train_patients": ["acdc patient003"]}))
+    words = options(place, "3", "cmr-segmentation", "random ViT", tmp_path / "m")
+    words[words.index("--model") + 1] = model
+    words[words.index("--side") + 1] = "validation"
+    with pytest.raises(SystemExit, match="trained on 1 of these patients"):
+        evaluate(*words)
+    assert not (tmp_path / "m").exists()
 
 
 @pytest.mark.parametrize("arm", ["vit", "unet"])
