@@ -57,7 +57,8 @@ def recognised(sources: tuple[Source, ...], asker: Asker, pixels: Pixels, failed
         if value != "cine" and view is not None:
             view, why = None, "the model for views knows cines only"
         stack = StackAssessment(source, recognise(source.header, image_type, view, why), notes=list(source.notes))
-        stack.notes += [*stack.recognition.image_type.notes, *stack.recognition.view.notes]
+        for answer in (stack.recognition.image_type, stack.recognition.view):
+            stack.notes += answer.notes if answer.uncertain else ()
         stacks.append(stack)
     return stacks
 

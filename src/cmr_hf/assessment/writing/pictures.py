@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from ...clinical.colours import LABEL_COLOURS, rgb_of
 from ...clinical.figures import heart_window
 from ...clinical.writers import RESEARCH_USE_ONLY, whole_file
 from .drawing import ALARM, INK, PAPER, QUIET, fitting, grey_window, panel, write_text
@@ -115,7 +116,7 @@ def movie(stack: "StackAssessment", pixels: "Pixels", path: Path) -> Path:
         write_text(frame, (MOVIE_GAP, canvas[1] - 15), f"phase {t + 1} of {phases}{marks}", 11, PAPER)
         write_text(frame, (canvas[0] - 240, canvas[1] - 15), RESEARCH_USE_ONLY, 10, (150, 150, 150))
         frames.append(frame)
-    palette = frames[0].quantize(96)
+    palette = _palette()
     frames = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     step = (stack.source.cycle_ms or MOVIE_SECONDS * 1000) / phases
     with whole_file(path) as part:
@@ -123,3 +124,13 @@ def movie(stack: "StackAssessment", pixels: "Pixels", path: Path) -> Path:
             part, save_all=True, append_images=frames[1:], duration=max(FEWEST_MS, round(step)), loop=0, optimize=False
         )
     return path
+
+
+def _palette() -> Image.Image:
+    """Greys, and the colours of the outlines as they are: a palette found by counting would lose them."""
+    colours = [rgb_of(label) for label in LABEL_COLOURS]
+    greys = np.linspace(0, 1, 256 - len(colours))
+    values = np.round(255 * np.concatenate([np.repeat(greys[:, None], 3, axis=1), colours])).astype(int)
+    made = Image.new("P", (1, 1))
+    made.putpalette(values.ravel().tolist())
+    return made

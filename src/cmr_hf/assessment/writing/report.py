@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..results import StackAssessment, StudyAssessment
 
 MOST_EMBEDDED = 4 << 20  # bytes of a movie that goes into the page
+NO_RANGE = '<p class="quiet">No published range fits: it needs the sex, the field strength or the body surface.</p>'
 KINDS = {".png": "image/png", ".gif": "image/gif"}
 
 
@@ -75,7 +76,20 @@ def _tiles(made: "StudyAssessment") -> list[str]:
             f'<div class="tile"><span>{escape(name_of(name))}</span><b>{escape(one.best)}</b>'
             f"<span>probability {one.scores[one.best]:.2f}</span></div>"
         )
-    return [f'<div class="tiles">{"".join(shown)}</div>'] if shown else []
+    tiles = [f'<div class="tiles">{"".join(shown)}</div>'] if shown else []
+    findings = [finding for stack in made.stacks for finding in stack.measured.findings]
+    errors = sum(one.severity == "error" for one in findings)
+    if errors:
+        words = (
+            f"Quality control found {errors} errors and {len(findings) - errors} warnings, listed below: look first."
+        )
+        tiles.append(f'<p class="alarm"><b>{words}</b></p>')
+    doubts = [
+        one.title for one in made.stacks if one.recognition.view.uncertain or one.recognition.image_type.uncertain
+    ]
+    if doubts:
+        tiles.append(f'<p class="alarm">Uncertain what it shows: {escape("; ".join(doubts))}.</p>')
+    return tiles
 
 
 def _figures(made: "StudyAssessment") -> list[str]:
@@ -92,6 +106,7 @@ def _figures(made: "StudyAssessment") -> list[str]:
                 refused.setdefault(one.reason, []).append(name_of(name))
         parts.append(f"<h2>{escape(title)}</h2>")
         if rows:
+            parts += [] if any(name in made.normal for name in group) else [NO_RANGE]
             head = _line(("figure", "value", "95 % interval", "published range", "of", "how"), "th")
             parts.append(f"<table>{head}{''.join(rows)}</table>")
         parts += [
@@ -201,10 +216,8 @@ def _stacks(made: "StudyAssessment") -> list[str]:
 def _stack_row(stack: "StackAssessment") -> str:
     view, image_type = stack.recognition.view, stack.recognition.image_type
     headers = " ".join(one.header or "?" for one in (image_type, view))
-    by = []
-    for what, one in (("type", image_type), ("view", view)):
-        sure = f" {one.probability:.2f}" if one.probability is not None else ""
-        by.append(f"{what}: {one.by}{sure}")
+    by = [one.by + (f" {one.probability:.2f}" if one.probability is not None else "") for one in (image_type, view)]
+    by = by[:1] if by[0] == by[1] else [f"type: {by[0]}", f"view: {by[1]}"]
     doubt = view.uncertain or image_type.uncertain
     kind = f'<span class="alarm">{escape(stack.kind)}, uncertain</span>' if doubt else escape(stack.kind)
     remarks = "<br>".join(escape(note) for note in [*stack.not_measured, *stack.notes])
