@@ -27,16 +27,15 @@ class Private:
             whole = Path(study).resolve()
             names |= {str(study), str(whole), *whole.parts, whole.stem}
         ordered = sorted((name for name in names if len(name) >= LEAST), key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+        words = "|".join(map(re.escape, ordered))
+        self._pattern = re.compile(f"(?<![A-Za-z0-9])(?:{words})(?![A-Za-z0-9])", re.IGNORECASE) if ordered else None
 
     def text(self, text: str) -> str:
         """The text with "…" for every name."""
-        short = " ".join(str(text).split())
-        if self._keep:
-            return short[:LONGEST]
-        if self._pattern is not None:
-            short = self._pattern.sub("…", short)
-        return short[:LONGEST]
+        found = str(text)
+        if self._pattern is not None and not self._keep:
+            found = self._pattern.sub("…", found)
+        return " ".join(found.split())[:LONGEST]
 
     def error(self, error: BaseException) -> str:
         """An error in one line, without names."""

@@ -1,6 +1,6 @@
 """The steps of an assessment, each over all stacks: recognise, segment, find landmarks, detect, measure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -257,9 +257,3 @@ def _request(
 
     count = 1 if together else len(frames)
     return Request(str(source.number), images, count, source.stack.spacing_mm, roles, content_of(source, what))
-
-
-def not_measured(stacks: list[StackAssessment], wanted: Mapping[str, str]) -> list[str]:
-    """What the study lacks as a whole: kinds of stack that there are none of."""
-    kinds = {stack.kind for stack in stacks}
-    return [f"{what}: no {kind} stack in the study" for kind, what in wanted.items() if kind not in kinds]
