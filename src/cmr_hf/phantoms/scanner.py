@@ -48,8 +48,8 @@ class Scanner:
     evened: Range = (0.0, 0.6)
     grain: Range = (0.01, 0.045)
     texture: Range = (0.04, 0.12)
-    breathing_mm: Range = (0.5, 2.5)
-    breathing_share: float = 0.2
+    breathing_mm: Range = (0.4, 1.6)
+    breathing_share: float = 0.12
     contrast: Range = (0.05, 0.25)
     mottle: Range = (0.04, 0.16)
     banding_share: float = 0.04
@@ -266,7 +266,7 @@ def acquire(image: Tensor, scanner: Scanner, spacing_mm: Tensor, contrast: str, 
     blurs = [draw(scanner.blur_mm, count, generator, device) / spacing_mm[:, None, None] for _ in range(2)]
     if contrast in SHOWS_SCAR and scanner.matrix[0] < 1:  # fewer lines, over a longer part of the beat
         rows, columns = 0.75 * rows, 0.75 * columns
-        blurs = [1.4 * one + 0.8 / spacing_mm[:, None, None] for one in blurs]
+        blurs = [1.4 * one + 0.4 / spacing_mm[:, None, None] for one in blurs]
     scale = image.abs().flatten(1)[:, :: max(1, size // 32)].quantile(0.98, dim=1)[:, None, None]
     noise = draw(scanner.noise, count, generator, device) * scale * (1.8 if contrast in SHOWS_SCAR else 1.0)
     moves = draw(scanner.breathing_mm, count, generator, device) * (
