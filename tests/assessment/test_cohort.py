@@ -100,3 +100,13 @@ def test_when_usage_is_wrong_then_the_exit_code_is_two(tmp_path, arguments, word
         code = stopped.code
     assert code == 2
     assert words in capsys.readouterr().err
+
+
+def test_when_the_package_is_asked_for_assess_then_it_is_that_of_this_room():
+    import cmr_hf
+    from cmr_hf.assessment import assess
+
+    assert cmr_hf.assess is assess
+    assert "assess" in cmr_hf.__all__
+    with pytest.raises(AttributeError, match="has no attribute 'asses'"):
+        _ = cmr_hf.asses

@@ -168,7 +168,7 @@ def _together(made: StudyAssessment) -> None:
         if kind in made.chosen:
             continue
         there = [one for one in made.stacks if one.kind == kind]
-        reasons = dict.fromkeys(reason for one in there for reason in one.not_measured)
+        reasons = dict.fromkeys(reason.removeprefix("not measured: ") for one in there for reason in one.not_measured)
         why = "; ".join(reasons) if there else f"no {kind} stack in the study"
         made.not_measured.append(f"{what}: {why}")
 
