@@ -35,10 +35,53 @@ def test_when_a_class_is_not_listed_then_its_islands_stay() -> None:
 
 def test_when_pieces_touch_only_across_slices_then_they_are_one() -> None:
     labels = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
-    labels[0, 0, 4:12, 4:12] = 1
-    labels[0, 1, 10:20, 10:20] = 1
-    labels[0, 2, 18:28, 18:28] = 1
+    labels[0, 0, 4:14, 4:14] = 1
+    labels[0, 1, 8:20, 8:20] = 1
+    labels[0, 2, 14:24, 14:24] = 1
     assert torch.equal(keep_largest_components(labels, [1]), labels)
+
+
+def stack_of_rings() -> torch.Tensor:
+    """A left ventricle (1 in a ring of 2) and a right one (3) beside it, both smaller from slice to slice."""
+    y, x = torch.meshgrid(torch.arange(64), torch.arange(80), indexing="ij")
+    labels = torch.zeros(1, 4, 64, 80, dtype=torch.uint8)
+    for z, radius in enumerate((16, 15, 12, 8)):
+        distance = ((y - 32) ** 2 + (x - 50) ** 2).sqrt()
+        right = ((y - 32) ** 2 / 1.5 + (x - 28) ** 2).sqrt()
+        labels[0, z][right <= radius] = 3
+        labels[0, z][distance <= radius] = 2
+        labels[0, z][distance <= radius - 5] = 1
+    return labels
+
+
+def test_a_ventricle_that_tapers_stays_whole() -> None:
+    labels = stack_of_rings()
+    assert torch.equal(keep_largest_components(labels, [1, 2, 3]), labels)
+    turned = labels.flip(1)
+    assert torch.equal(keep_largest_components(turned, [1, 2, 3]), turned)
+
+
+def test_when_a_piece_touches_the_heart_over_a_corner_but_does_not_follow_it_then_it_is_taken_away() -> None:
+    labels = stack_of_rings()
+    vessel = labels.clone()
+    vessel[0, 0, 44:58, 12:24] = 3  # behind the base, beside where the right ventricle is in the next slice
+    vessel[0, 0][labels[0, 0] == 3] = 0
+    assert (vessel[0, 0] == 3).any()
+    cleaned = keep_largest_components(vessel, [1, 2, 3])
+    assert not (cleaned[0, 0] == 3).any()
+    assert torch.equal(cleaned[0, 1:], labels[0, 1:])
+    assert torch.equal(cleaned[0, 0] == 1, labels[0, 0] == 1)
+    assert torch.equal(cleaned[0, 0] == 2, labels[0, 0] == 2)
+
+
+def test_when_a_slice_in_between_is_empty_then_the_last_one_with_any_counts() -> None:
+    labels = stack_of_rings()
+    labels[0, 2] = 0
+    labels[0, 3][labels[0, 3] > 0] = 0
+    labels[0, 0, 2:6, 2:6] = 1
+    cleaned = keep_largest_components(labels, [1, 2, 3])
+    assert not cleaned[0, 0, 2:6, 2:6].any()
+    assert (cleaned[0, 1] == labels[0, 1]).all()
 
 
 @pytest.mark.parametrize("seed", range(5))
