@@ -42,7 +42,7 @@ def test_when_readme_names_a_command_then_the_command_line_knows_it() -> None:
     lines = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("cmr-hf ")]
     assert lines
     for line in lines:
-        assert callable(_parser().parse_args(shlex.split(line)[1:]).run)
+        assert callable(_parser().parse_args(shlex.split(line, comments=True)[1:]).run)
 
 
 def test_when_readme_names_a_file_of_the_tree_then_it_is_there() -> None:
@@ -52,3 +52,13 @@ def test_when_readme_names_a_file_of_the_tree_then_it_is_there() -> None:
     assert configs
     for name in links + configs:
         assert (ROOT / name).is_file(), name
+
+
+def test_when_readme_and_card_tell_of_earlier_weights_then_the_numbers_are_those_measured() -> None:
+    for card in CARDS:
+        earlier = json.loads((card.parent / "results.json").read_text(encoding="utf-8"))["earlier"]["test"]
+        told = [
+            " / ".join(f"{entry['mean']:.3f}" for entry in entries.values())
+            for entries in (earlier["dice"]["per_volume"], earlier["sunnybrook"]["dice"]["per_patient"])
+        ]
+        assert all(numbers in text for numbers in told for text in (README, card.read_text(encoding="utf-8")))

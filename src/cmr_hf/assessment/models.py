@@ -12,7 +12,7 @@ from transformers.utils import logging
 
 from ..hub.image_processing_cmr import CMRImageProcessor
 from ..hub.modeling_cmr import CMRForImageClassification, CMRForLandmarkDetection, CMRForSemanticSegmentation
-from ..weights import embedded, embedded_names
+from ..weights import embedded, known_names
 
 logger = logging.get_logger(__name__)
 
@@ -105,7 +105,7 @@ class Models:
         if strange:
             raise ValueError(f"`models` needs names of {', '.join(ROLES)}, got {', '.join(strange)}: rename them")
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self._places: dict[str, str] = {name: str(embedded(name)) for name in embedded_names() if name in ROLES}
+        self._places: dict[str, str] = {name: str(embedded(name)) for name in known_names() if name in ROLES}
         self._off = {name for name, place in given.items() if place is None}
         for name, place in given.items():
             if place is None:

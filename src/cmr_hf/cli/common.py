@@ -28,11 +28,11 @@ def load_pipeline(task: str, args: argparse.Namespace) -> Any:
     from transformers.utils import logging
 
     from ..registration import DEFAULTS
-    from ..weights import embedded, embedded_names
+    from ..weights import embedded, known_names
 
     logging.disable_progress_bar()
     model = args.model or DEFAULTS.get(task)
-    if model in (*DEFAULTS.values(), *embedded_names()):
+    if model in (*DEFAULTS.values(), *known_names()):
         model = str(embedded(model))
     try:
         return pipeline(task, model=model, device=args.device)

@@ -33,13 +33,13 @@ def validate(args: argparse.Namespace) -> int:
 
     from ..evaluation.predicting import open_model
     from ..evaluation.validation import validate as run
-    from ..weights import embedded, embedded_names
+    from ..weights import embedded, known_names
 
     logging.disable_progress_bar()
     check_writable(args.out / "report.json")
     if not args.data.is_file():
         raise WrongUsageError(f"`--data` needs a CSV, got {args.data}: name the table of your images")
-    name = str(embedded(args.model)) if args.model in embedded_names() else args.model
+    name = str(embedded(args.model)) if args.model in known_names() else args.model
     try:
         model, processor, kind = open_model(name, args.device)
     except ValueError as error:

@@ -7,14 +7,14 @@ from torch.nn import functional as F
 
 CELL = 4  # pixels; islands nearer than this to a piece belong to it
 LEFT_VENTRICLE = (1, 2)  # cavity and wall, as the package numbers them: one structure from slice to slice
-FOLLOWS = 0.2  # of a piece lies where the structure was in the slice before; chosen on ACDC's validation patients
+FOLLOWS = 0.05  # of a piece lies where the structure was in the slice before; chosen on ACDC's validation patients
 
 
 def keep_largest_components(labels: torch.Tensor, classes: Sequence[int]) -> torch.Tensor:
     """Keeps, per phase and class, the largest piece of the stack, and of that what goes on from slice to slice.
 
     Pieces are found on cells of 4 × 4 pixels, neighbours in the slice, across slices and over corners. Then, from the
-    slice with most of a structure outward to base and apex, a piece of a slice stays if a fifth of it lies where the
+    slice with most of a structure outward to base and apex, a piece of a slice stays if a twentieth of it lies where the
     structure was in the last slice that has any: a ventricle does, a vessel or an atrium behind its base does not.
     All else becomes background.
 

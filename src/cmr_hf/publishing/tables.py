@@ -6,7 +6,8 @@ def results_table(results: dict) -> str:
 
     Args:
         results (`dict`): `results.json` of an embedded model: `test` and `control.test`, each with `dice` (per slice
-            and per volume) and `sunnybrook.dice` (per slice and per patient), as `training/evaluate.py` wrote them.
+            and per volume) and `sunnybrook.dice` (per slice and per patient), as `training/evaluate.py` wrote them;
+            `lge` likewise, which the control was not measured on.
     """
     test, control = results["test"], results["control"]["test"]
     lines = [
@@ -23,6 +24,10 @@ def results_table(results: dict) -> str:
             for level in ("per_slice", "per_patient")
         ]
         lines.append(f"| Sunnybrook, {test['sunnybrook']['patients']} | {name} | {' | '.join(cells)} |")
+    if lge := results.get("lge"):
+        for name, volume in lge["dice"]["per_volume"].items():
+            cells = (_cell(lge["dice"]["per_slice"][name]), _cell(volume), "not measured", "not measured")
+            lines.append(f"| {lge['dataset'].upper()} (LGE), {lge['patients']} | {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

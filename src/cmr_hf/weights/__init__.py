@@ -3,6 +3,7 @@
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
+ALIASES = {"lge-sax": "cine-sax"}  # a task -> the model that answers it as well
 
 
 def embedded_names() -> list[str]:
@@ -10,16 +11,22 @@ def embedded_names() -> list[str]:
     return sorted(path.parent.name for path in FOLDER.glob("*/config.json"))
 
 
+def known_names() -> list[str]:
+    """The names that `embedded` takes: of the models, and of further tasks that one of them answers."""
+    there = embedded_names()
+    return sorted({*there, *(name for name, model in ALIASES.items() if model in there)})
+
+
 def embedded(name: str) -> Path:
     """The folder of a model inside the package, for `pipeline(task, model=…)` and `from_pretrained`.
 
     Args:
-        name (`str`): short name, "cine-sax" say.
+        name (`str`): short name, "cine-sax" say; "lge-sax" is the same model, which learned both.
 
     Raises:
         ValueError: no such model; the message lists those there are.
     """
-    folder = FOLDER / name
+    folder = FOLDER / ALIASES.get(name, name)
     if Path(name).name != name or not (folder / "config.json").is_file():
-        raise ValueError(f"no embedded model {name!r}; this release has {embedded_names()}")
+        raise ValueError(f"no embedded model {name!r}; this release has {known_names()}")
     return folder
