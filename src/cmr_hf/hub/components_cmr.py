@@ -14,8 +14,8 @@ def keep_largest_components(labels: torch.Tensor, classes: Sequence[int]) -> tor
     """Keeps, per phase and class, the largest piece of the stack, and of that what goes on from slice to slice.
 
     Pieces are found on cells of 4 × 4 pixels, neighbours in the slice, across slices and over corners. Then, from the
-    slice with most of a structure outward to base and apex, a piece of a slice stays if a twentieth of it lies where the
-    structure was in the last slice that has any: a ventricle does, a vessel or an atrium behind its base does not.
+    slice with most of a structure outward to base and apex, a piece of a slice stays if a twentieth of it lies where
+    the structure was in the last slice that has any: a ventricle does, a vessel or an atrium behind its base does not.
     All else becomes background.
 
     Args:
