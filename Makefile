@@ -1,5 +1,6 @@
 # make demo   segment the sample heart that ships with the package  -> demo_output/
-# make test   run the tests            (PYTEST_ARGS="-k processor" to pass arguments to pytest)
+# make test   run the tests            (PYTEST_ARGS="-k processor" to pass arguments to pytest, PYTEST_WORKERS=0 for one
+#             process; by default one a core)
 # make lint   ruff, rules and format
 # make clean  remove the environment and everything that was built
 #
@@ -11,6 +12,7 @@
 PYTHON ?= python3
 PIP_ARGS ?=
 PYTEST_ARGS ?=
+PYTEST_WORKERS ?= auto
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -26,7 +28,7 @@ demo: $(VENV)/.core
 	$(BIN)/cmr-hf demo --out demo_output
 
 test: $(VENV)/.dev
-	HF_HUB_OFFLINE=$${HF_HUB_OFFLINE:-1} $(BIN)/python -m pytest $(PYTEST_ARGS)
+	HF_HUB_OFFLINE=$${HF_HUB_OFFLINE:-1} $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

@@ -3,7 +3,7 @@
 import pytest
 
 from cmr_hf.assessment import ROLES, Models
-from cmr_hf.weights import embedded_names
+from cmr_hf.weights import known_names
 from tests.model_factory import tiny_classifier, tiny_model, tiny_processor, tiny_segmenter
 
 
@@ -14,7 +14,7 @@ def saved(folder, model):
 
 
 def test_when_nothing_is_given_then_embedded_models_are_found():
-    assert Models().names() == [name for name in ROLES if name in embedded_names()]
+    assert Models().names() == [name for name in ROLES if name in known_names()]
 
 
 def test_when_a_folder_is_given_then_it_is_opened_once_and_told_by_its_last_part(tmp_path):
