@@ -43,11 +43,12 @@ from cmr_hf.data.sunnybrook_slices import read_sunnybrook_slices
 from cmr_hf.evaluation import rendering, tables
 from cmr_hf.evaluation.cases import Measurement, found_below, load, save
 from cmr_hf.evaluation.measuring import kind_of, measured
+from cmr_hf.evaluation.overlap import dice
 from cmr_hf.evaluation.pages import Gallery, draw_page
 from cmr_hf.evaluation.predicting import open_model
 from cmr_hf.finetuning.arguments import recipe_values
 from cmr_hf.finetuning.controls import PlainUNet
-from cmr_hf.finetuning.segmentation import dice, dice_table, segment_stack
+from cmr_hf.finetuning.segmentation import dice_table, segment_stack
 from cmr_hf.hub.configuration_cmr import CMRConfig
 from cmr_hf.hub.image_processing_cmr import CMRImageProcessor
 

@@ -13,7 +13,6 @@ from cmr_hf.data.schema import LabelledStack
 from cmr_hf.data.splits import load_split
 from cmr_hf.finetuning.segmentation import (
     SegmentationSlices,
-    dice,
     dice_table,
     evaluate_stacks,
     mask_centre_mm,
@@ -26,25 +25,6 @@ NAMES = {1: "LV cavity", 2: "myocardium", 3: "RV"}
 
 
 # Dice
-
-
-def test_dice_equals_monais():
-    metrics = pytest.importorskip("monai.metrics")
-    rng = np.random.default_rng(0)
-    for chance in (0.05, 0.5, 0.95):
-        predicted, truth = rng.random((2, 3, 20, 30)) < chance
-        expected = metrics.DiceMetric(include_background=True)(
-            torch.from_numpy(predicted)[None, None], torch.from_numpy(truth)[None, None]
-        )
-        assert dice(predicted, truth) == pytest.approx(expected.item(), abs=1e-6)
-
-
-def test_dice_conventions_for_absent_classes():
-    nothing, something = np.zeros((4, 4), bool), np.eye(4, dtype=bool)
-    assert dice(nothing, nothing) is None
-    assert dice(something, nothing) == 0.0
-    assert dice(nothing, something) == 0.0
-    assert dice(something, something) == 1.0
 
 
 def test_dice_table_counts_slices_and_volumes_and_leaves_out_what_is_in_neither():

@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import Dataset
 
 from ..data.schema import UNKNOWN, LabelledStack
+from ..evaluation.overlap import dice
 from ..hub.components_cmr import keep_largest_components
 from ..hub.image_processing_cmr import CMRImageProcessor
 from .augmentation import Augmentation, Draws, augment_batch
@@ -177,12 +178,6 @@ def segment_stack(
     logits = [model(pixel_values=part.to(device)).logits.float().cpu() for part in pixel_values.split(batch_size)]
     labels = processor.segment(torch.cat(logits), images.shape[-2:], spacing_mm)[0]
     return keep_largest_components(labels[None], model.config.single_component_labels or [])[0].numpy()
-
-
-def dice(predicted: np.ndarray, truth: np.ndarray) -> float | None:
-    """Dice of two masks of one shape; `None` when the class is absent from both, 0 when from the truth alone."""
-    total = int(predicted.sum()) + int(truth.sum())
-    return None if total == 0 else 2.0 * int((predicted & truth).sum()) / total
 
 
 def dice_table(
