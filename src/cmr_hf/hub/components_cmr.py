@@ -26,16 +26,36 @@ def keep_largest_components(labels: torch.Tensor, classes: Sequence[int]) -> tor
         `torch.Tensor` of the same shape and type.
     """
     cleaned = labels.clone()
+    box = box_of(one_of(labels, classes))
+    if box is None:
+        return cleaned
+    heart = cleaned[..., box[0], box[1]]  # a view: what is taken away here is taken away there
     for label in classes:
-        mask = labels == label
+        mask = heart == label
         if mask.any():
-            cleaned[mask & ~largest_component(mask)] = 0
+            heart[mask & ~largest_component(mask)] = 0
     left = [label for label in LEFT_VENTRICLE if label in classes]
     for group in (left, *([label] for label in classes if label not in left)):
-        mask = torch.isin(cleaned, torch.tensor(group, dtype=labels.dtype))
+        mask = one_of(heart, group)
         if mask.shape[1] > 1 and mask.any():
-            cleaned[mask & ~following_pieces(mask, FOLLOWS)] = 0
+            heart[mask & ~following_pieces(mask, FOLLOWS)] = 0
     return cleaned
+
+
+def one_of(labels: torch.Tensor, classes: Sequence[int]) -> torch.Tensor:
+    """Where `labels` is one of `classes`; several times as fast as `torch.isin`."""
+    found = torch.zeros_like(labels, dtype=torch.bool)
+    for label in classes:
+        found |= labels == label
+    return found
+
+
+def box_of(mask: torch.Tensor) -> tuple[slice, slice] | None:
+    """Rows and columns outside of which a mask `(t, z, y, x)` is empty, from a cell's first; `None` without any."""
+    rows, columns = (torch.nonzero(mask.any(0).any(0).any(1 - axis)).flatten().tolist() for axis in (0, 1))
+    if not rows:
+        return None
+    return tuple(slice(found[0] // CELL * CELL, found[-1] + 1) for found in (rows, columns))
 
 
 def largest_component(mask: torch.Tensor) -> torch.Tensor:
@@ -54,17 +74,14 @@ def following_pieces(mask: torch.Tensor, least: float) -> torch.Tensor:
         mask (`torch.Tensor` of shape `(t, z, y, x)`, bool): one structure.
         least (`float`): share of a piece, 0 … 1, that must lie where the structure was in the last slice that has any.
     """
-    rows, columns = (torch.nonzero(mask.amax(axes)).flatten() for axes in ((0, 1, 3), (0, 1, 2)))
-    box = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
-    within = mask[..., box[0], box[1]]
-    numbers = numbered_pieces(pixels_per_cell(within) > 0, (2, 3))
+    numbers = numbered_pieces(pixels_per_cell(mask) > 0, (2, 3))
     pieces = numbers.repeat_interleave(CELL, dim=-2).repeat_interleave(CELL, dim=-1)
-    pieces = pieces[..., : within.shape[-2], : within.shape[-1]] * within
+    pieces = pieces[..., : mask.shape[-2], : mask.shape[-1]] * mask
     count, most = mask.shape[1], int(numbers.max()) + 1
-    kept = within.clone()
-    for phase, fullest in enumerate(within.sum((-2, -1)).argmax(dim=1).tolist()):
+    kept = mask.clone()
+    for phase, fullest in enumerate(mask.sum((-2, -1)).argmax(dim=1).tolist()):
         for outward in (range(fullest + 1, count), range(fullest - 1, -1, -1)):
-            last = within[phase, fullest]
+            last = mask[phase, fullest]
             for z in outward:
                 piece = pieces[phase, z]
                 sizes = torch.bincount(piece.flatten(), minlength=most)
@@ -73,9 +90,7 @@ def following_pieces(mask: torch.Tensor, least: float) -> torch.Tensor:
                 stays[0] = False
                 kept[phase, z] = stays[piece]
                 last = kept[phase, z] if kept[phase, z].any() else last
-    whole = torch.zeros_like(mask)
-    whole[..., box[0], box[1]] = kept
-    return whole
+    return kept
 
 
 def pixels_per_cell(mask: torch.Tensor) -> torch.Tensor:
