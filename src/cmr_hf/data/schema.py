@@ -100,9 +100,39 @@ def only_labels(stack: LabelledStack, labels: Iterable[int]) -> LabelledStack:
     kept = set(labels)
     if stack.masks is None:
         raise ValueError(f"{stack.source} {stack.patient}: `masks` is needed to train or measure, got None")
+    return replace(
+        stack, masks=as_task_knows(stack.masks, kept), drawn=tuple(label for label in stack.drawn if label in kept)
+    )
+
+
+def as_task_knows(masks: np.ndarray, labels: Iterable[int]) -> np.ndarray:
+    """Label maps in which scar is myocardium where the task has no scar, and all else that it has not, background."""
+    kept = set(labels)
     table = np.array([label if label in kept or label == UNKNOWN else 0 for label in range(256)], np.uint8)
     table[6] = 6 if 6 in kept else 2 if 2 in kept else 0
-    return replace(stack, masks=table[stack.masks], drawn=tuple(label for label in stack.drawn if label in kept))
+    return table[masks]
+
+
+def known_of(mask: np.ndarray, drawn: Iterable[int]) -> tuple[np.ndarray, tuple[int, ...]]:
+    """What a slice's mask says to one who learns from it.
+
+    Args:
+        mask (`np.ndarray` of shape `(y, x)`): ids, `UNKNOWN` where nobody said.
+        drawn (iterable of `int`): ids that were looked for in the stack.
+
+    Returns:
+        The mask, and the ids it tells from all else; none when nobody drew here. Where all that is known are filled
+        outlines, the rest is known to be none of their structures: it becomes 0, and only they are told. So does an
+        id in the mask that was not looked for.
+    """
+    found = set(np.unique(mask).tolist())
+    if strange := found - {0, UNKNOWN, *drawn}:
+        mask = np.where(np.isin(mask, list(strange)), 0, mask).astype(mask.dtype)
+        found = set(np.unique(mask).tolist())
+    inside = found - {0, UNKNOWN}
+    if UNKNOWN not in found or 0 in found:
+        return mask, tuple(drawn)
+    return np.where(mask == UNKNOWN, 0, mask).astype(mask.dtype), tuple(sorted(inside))
 
 
 def features() -> datasets.Features:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ..data.experiments import Experiment, samples_of
-from ..data.schema import LABELS, LabelledStack
+from ..data.schema import LABELS, LabelledStack, as_task_knows
 from ..hub.image_processing_cmr import CMRImageProcessor
 from .cases import Row
 from .predicting import (
@@ -25,7 +25,7 @@ from .predicting import (
     predicted_points,
     structures_of,
 )
-from .segmented import Segmented, as_task_knows, by_cine, case_rows, measure_rows
+from .segmented import Segmented, by_cine, case_rows, measure_rows
 from .surfaces import landmark_distances_mm
 
 Facts = Callable[[LabelledStack], Mapping[str, str]]

@@ -9,7 +9,7 @@ from itertools import groupby
 import numpy as np
 
 from ..clinical.volumes import CineMeasures, measure
-from ..data.schema import LABELS, UNKNOWN, LabelledStack
+from ..data.schema import LABELS, UNKNOWN, LabelledStack, known_of
 from ..hub.classifying_cmr import OBLIQUE, TO_APEX, base_to_apex
 from ..hub.image_cmr import CMRImage
 from .cases import Row
@@ -43,23 +43,7 @@ class Segmented:
     def told(self) -> list[tuple[int, ...]]:
         """For each slice the labels that were looked for there."""
         drawn = [label for label in self.stack.drawn or self.labels if label in self.labels]
-        return [_told(mask, drawn) for mask in self.stack.masks]
-
-
-def _told(mask: np.ndarray, drawn: Iterable[int]) -> tuple[int, ...]:
-    """Labels that a slice's mask tells from all else; of filled outlines alone (nothing but ids and unknown), those."""
-    found = set(np.unique(mask).tolist())
-    if UNKNOWN in found and 0 not in found:
-        return tuple(sorted(found - {UNKNOWN}))
-    return tuple(drawn)
-
-
-def as_task_knows(masks: np.ndarray, labels: Iterable[int]) -> np.ndarray:
-    """Label maps in which scar is myocardium where the task has no scar, and all else that it has not, background."""
-    kept = set(labels)
-    table = np.array([label if label in kept or label == UNKNOWN else 0 for label in range(256)], np.uint8)
-    table[SCAR] = SCAR if SCAR in kept else MYOCARDIUM if MYOCARDIUM in kept else 0
-    return table[masks]
+        return [known_of(mask, drawn)[1] for mask in self.stack.masks]
 
 
 def case_rows(one: Segmented, about: Mapping[str, str]) -> Iterator[Row]:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from ..data.schema import UNKNOWN, LabelledStack
+from ..data.schema import UNKNOWN, LabelledStack, known_of
 from ..evaluation.overlap import dice
 from ..hub.components_cmr import keep_largest_components
 from ..hub.image_processing_cmr import CMRImageProcessor
@@ -80,28 +80,6 @@ def weights_of(lengths: Sequence[int], shares: Sequence[float]) -> torch.Tensor:
         )
     parts = [torch.full((count,), share / count) for count, share in zip(lengths, shares, strict=True)]
     return torch.cat(parts).double()
-
-
-def known_of(mask: np.ndarray, drawn: Iterable[int]) -> tuple[np.ndarray, tuple[int, ...]]:
-    """What a slice's mask says to one who learns from it.
-
-    Args:
-        mask (`np.ndarray` of shape `(y, x)`): ids, `UNKNOWN` where nobody said.
-        drawn (iterable of `int`): ids that were looked for in the stack.
-
-    Returns:
-        The mask, and the ids it tells from all else; none when nobody drew here. Where all that is known are filled
-        outlines, the rest is known to be none of their structures: it becomes 0, and only they are told. So does an
-        id in the mask that was not looked for.
-    """
-    found = set(np.unique(mask).tolist())
-    if strange := found - {0, UNKNOWN, *drawn}:
-        mask = np.where(np.isin(mask, list(strange)), 0, mask).astype(mask.dtype)
-        found = set(np.unique(mask).tolist())
-    inside = found - {0, UNKNOWN}
-    if UNKNOWN not in found or 0 in found:
-        return mask, tuple(drawn)
-    return np.where(mask == UNKNOWN, 0, mask).astype(mask.dtype), tuple(sorted(inside))
 
 
 def merge_undrawn(logits: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:

@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from .models import untrained
 from .segmentation import evaluate_stacks, merge_undrawn
 
 
-class CMRTrainer(Trainer):
+class CMRTrainer(Trainer, ABC):
     """transformers' Trainer for the heads of this package: what is common to all of them.
 
     Args:
@@ -85,9 +86,9 @@ class CMRTrainer(Trainer):
         generator = torch.Generator().manual_seed(self.args.seed)
         return WeightedRandomSampler(self.weights, len(self.weights), generator=generator)
 
+    @abstractmethod
     def measure(self, samples: Sequence[Any], prefix: str) -> dict[str, float]:
         """Metrics on samples, each name with a prefix."""
-        raise NotImplementedError
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
