@@ -131,14 +131,14 @@ def _clear(masks: Tensor, landmarks: Tensor, folded: Tensor) -> None:
 
 def _signals(each: Heart, contrast: str, scanner: Scanner, generator: torch.Generator) -> Tensor:
     """Signal of every tissue in every picture, (m, tissues); chambers that are joined have one signal."""
-    variation = torch.rand(len(each), 4, generator=generator)
-    variation[:, 3] = 0.5 * (variation[:, 3] - 0.35).clamp(min=0)  # a third are as they should be
+    variation = torch.rand(len(each), 5, generator=generator)
+    variation[:, 3] = 0.6 * (variation[:, 3] - 0.25).clamp(min=0)  # a quarter are as they should be
     if contrast in SIGNED:  # whose null nobody looks for, and late rather than early
         variation[:, 1], variation[:, 3] = 0.3 + 0.7 * variation[:, 1], 0.1 + variation[:, 3]
     own = torch.randn(len(each), len(Tissue), generator=generator)
     own = own * draw(scanner.contrast, len(each), generator, own.device)[:, 0]
     if scanner == Scanner.ideal():
-        variation[:, 1], variation[:, 3] = 0.5, 0.0
+        variation[:, 1], variation[:, 3:] = 0.5, 0.0
     for one, other in ((Tissue.LV_BLOOD, Tissue.LA_BLOOD), (Tissue.RV_BLOOD, Tissue.RA_BLOOD)):
         own[:, other] = own[:, one] = own[:, Tissue.VESSEL] + 0.5 * own[:, one]
     own[:, Tissue.LUNG] *= 3

@@ -36,8 +36,10 @@ class Scanner:
             standard deviation over the picture: the field is nowhere even.
         fat_shift_mm: how far fat is displaced along the read-out of late enhancement; a quarter of it in other
             pictures.
-        pedestal: what scanners add to late enhancement, over its 98th percentile; the rim that is lost to the
-            correction of distortion stays 0 in phase-sensitive pictures, so that air is grey.
+        pedestal: what scanners add to late enhancement, over the 98th percentile of the picture with it: 0.6 leaves
+            0.4 for all contrast. Phase-sensitive pictures, whose zero is grey, have at least 0.3.
+        rim: share of the side of late enhancement that is lost to the correction of distortion and stays 0, half of the
+            pictures have none.
         map_noise_ms: standard deviation of a T1 map in heart muscle; a T2 map has a twentieth of it.
     """
 
@@ -57,7 +59,8 @@ class Scanner:
     fat_phase: Range = (0.28, 0.56)
     fat_roughness: Range = (0.05, 0.2)
     fat_shift_mm: Range = (1.0, 4.5)
-    pedestal: Range = (0.1, 1.0)
+    pedestal: Range = (0.0, 0.7)
+    rim: Range = (-0.04, 0.04)
     map_noise_ms: Range = (15.0, 50.0)
 
     @property
@@ -87,6 +90,7 @@ class Scanner:
             fat_roughness=zero,
             fat_shift_mm=zero,
             pedestal=zero,
+            rim=zero,
             map_noise_ms=zero,
         )
 
@@ -295,12 +299,16 @@ def raise_grey(image: Tensor, scanner: Scanner, contrast: str, generator: torch.
 
     What is empty (0) stays so.
     """
-    pedestal = draw(scanner.pedestal, len(image), generator, image.device)
+    share = draw(scanner.pedestal, len(image), generator, image.device)
+    rim = draw(scanner.rim, len(image), generator, image.device)
     if contrast not in SHOWS_SCAR or scanner == Scanner.ideal():
         return image
     size = image.shape[-1]
     scale = image.abs().flatten(1)[:, :: max(1, size // 32)].quantile(0.98, dim=1)[:, None, None]
-    image = torch.addcmul(image, pedestal * scale, (image != 0).float())
     if contrast in SIGNED:
-        image[:, :2] = image[:, -2:] = 0
-    return image
+        share = 0.3 + 0.7 * share
+    floor = share / (1 - share) * scale
+    side = torch.linspace(-1, 1, size, device=image.device).abs()
+    bow = 1 - 2 * rim * (0.4 + 0.6 * side.square())  # the corners lose most
+    kept = (side[:, None] <= bow.transpose(1, 2)) & (side <= bow)
+    return torch.addcmul(image, floor, (image != 0).float()) * kept

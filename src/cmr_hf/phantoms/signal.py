@@ -73,9 +73,10 @@ def signal_table(contrast: str, field_t: Tensor, variation: Tensor) -> Tensor:
     Args:
         contrast (`str`): of `CONTRASTS`.
         field_t (`torch.Tensor` of shape `(batch,)`): 1.5 or 3.
-        variation (`torch.Tensor` of shape `(batch, 4)`, 0 … 1): how much inflow there is; how far the inversion time
+        variation (`torch.Tensor` of shape `(batch, 5)`, 0 … 1): how much inflow there is; how far the inversion time
             misses the null (half is exact, more is late, which pales muscle); the choice of flip angle and
-            preparation; how much of the signal of late enhancement is there whatever the inversion did (0 none).
+            preparation; how much of the signal of late enhancement is there whatever the inversion did (0 none); how
+            much of the contrast agent has left the blood since T1 was as tabled (0 none, 1 a fifth).
 
     Raises:
         ValueError: for a contrast that is not known.
@@ -84,7 +85,7 @@ def signal_table(contrast: str, field_t: Tensor, variation: Tensor) -> Tensor:
         raise ValueError(f"`contrast` needs one of {tuple(CONTRASTS)}, got {contrast!r}: name the one to render")
     post = torch.full_like(field_t, contrast in POST_CONTRAST, dtype=torch.bool)
     t1, t2, density = properties(field_t, post)
-    inflow, miss, choice, rest = (variation[:, k : k + 1] for k in range(4))
+    inflow, miss, choice, rest, washed = (variation[:, k : k + 1] for k in range(5))
     high = (field_t > 2)[:, None]
     blood = torch.zeros(len(Tissue), device=t1.device)
     blood[list(BLOOD)] = 1
@@ -100,6 +101,8 @@ def signal_table(contrast: str, field_t: Tensor, variation: Tensor) -> Tensor:
         # blood that has not seen the pulses comes in with up to its whole magnetisation; a half more seems usual
         return bssfp(t1, t2, density, flip) * (1 + blood * (0.2 + 0.6 * inflow)) * transfer
     if contrast in ("lge", "lge_psir"):
+        native = properties(field_t, torch.zeros_like(post))[0]
+        t1 = torch.where(blood > 0, 1 / (1 / t1 - 0.22 * washed * (1 / t1 - 1 / native)), t1)
         null = nulling_time(t1[:, Tissue.MYOCARDIUM : Tissue.MYOCARDIUM + 1])
         signed = (
             inversion_recovery(t1, density, null * (0.9 + 0.2 * miss + 1.2 * (miss - 0.5).clamp(min=0)))
