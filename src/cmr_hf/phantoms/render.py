@@ -142,7 +142,11 @@ def _signals(each: Heart, contrast: str, scanner: Scanner, generator: torch.Gene
     for one, other in ((Tissue.LV_BLOOD, Tissue.LA_BLOOD), (Tissue.RV_BLOOD, Tissue.RA_BLOOD)):
         own[:, other] = own[:, one] = own[:, Tissue.VESSEL] + 0.5 * own[:, one]
     own[:, Tissue.LUNG] *= 3
-    own[:, Tissue.FAT] = own[:, Tissue.MARROW] = own[:, Tissue.FAT] + (0.2 if scanner.contrast[1] else 0.0)
+    if contrast in BALANCED and scanner.contrast[1]:
+        own[:, Tissue.LUNG] += 0.6  # what blurs in from vessels that are too small to draw
+    own[:, Tissue.FAT] = own[:, Tissue.MARROW] = own[:, Tissue.FAT] + (
+        0.2 if scanner.contrast[1] and contrast in SHOWS_SCAR else 0.0
+    )
     muscle = own[:, Tissue.MYOCARDIUM]
     for same in (Tissue.PAPILLARY, Tissue.THIN_WALL, Tissue.RV_TRABECULA):
         own[:, same] = muscle

@@ -43,18 +43,18 @@ class Scanner:
         map_noise_ms: standard deviation of a T1 map in heart muscle; a T2 map has a twentieth of it.
     """
 
-    noise: Range = (0.004, 0.026)
+    noise: Range = (0.004, 0.034)
     matrix: Range = (0.55, 1.0)
     blur_mm: Range = (0.1, 0.9)
-    coil: Range = (0.4, 1.4)
+    coil: Range = (0.4, 1.7)
     evened: Range = (0.0, 0.6)
     grain: Range = (0.01, 0.045)
     texture: Range = (0.04, 0.12)
     breathing_mm: Range = (0.4, 1.6)
     breathing_share: float = 0.12
     contrast: Range = (0.05, 0.25)
-    mottle: Range = (0.04, 0.16)
-    banding_share: float = 0.04
+    mottle: Range = (0.06, 0.32)
+    banding_share: float = 0.06
     fold_share: float = 0.08
     fat_phase: Range = (0.28, 0.56)
     fat_roughness: Range = (0.05, 0.2)

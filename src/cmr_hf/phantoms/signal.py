@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .tissues import BLOOD, SOLID, Tissue, properties
+from .tissues import BLOOD, Tissue, properties
 
 # contrast -> image type of `cmr_hf.data.IMAGE_TYPES`
 CONTRASTS = {
@@ -95,11 +95,8 @@ def signal_table(contrast: str, field_t: Tensor, variation: Tensor) -> Tensor:
         return t2
     if contrast == "cine":
         flip = torch.where(high, 35 + 10 * choice, 50 + 20 * choice)
-        # macromolecules take a third of muscle's and liver's signal (Bieri and Scheffler, Magn Reson Med 2006;56:1067)
-        transfer = torch.ones_like(blood)
-        transfer[list(SOLID)] = 0.95
-        # blood that has not seen the pulses comes in with up to its whole magnetisation; a half more seems usual
-        return bssfp(t1, t2, density, flip) * (1 + blood * (0.2 + 0.6 * inflow)) * transfer
+        # blood that has not seen the pulses comes in with more magnetisation, blood that swirls loses some
+        return bssfp(t1, t2, density, flip) * (1 + blood * (0.9 * inflow - 0.3))
     if contrast in ("lge", "lge_psir"):
         native = properties(field_t, torch.zeros_like(post))[0]
         t1 = torch.where(blood > 0, 1 / (1 / t1 - 0.22 * washed * (1 / t1 - 1 / native)), t1)

@@ -36,12 +36,6 @@ class Tissue(IntEnum):
 
 
 BLOOD = (Tissue.VESSEL, Tissue.LV_BLOOD, Tissue.RV_BLOOD, Tissue.LA_BLOOD, Tissue.RA_BLOOD)
-SOLID = (Tissue.MUSCLE, Tissue.LIVER, Tissue.SPLEEN, Tissue.PAPILLARY, Tissue.MYOCARDIUM, Tissue.SCAR) + (
-    Tissue.NO_REFLOW,
-    Tissue.THIN_WALL,
-    Tissue.RV_TRABECULA,
-    Tissue.GUT,
-)
 _LABEL_OF = {
     Tissue.LV_BLOOD: 1,
     Tissue.PAPILLARY: 1,
