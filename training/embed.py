@@ -1,13 +1,16 @@
 """Puts a trained model into the package: half-precision weights, configuration, processor and measured results.
 
-    python training/embed.py --model runs/segment_sax/best --name cine-sax --license cc-by-nc-sa-4.0 \
-        --results acdc.json --also lge=emidec.json \
-        --control-training runs/segment_cine_sax_unet/best/training.json --control-results unet.json
+    python training/embed.py --model runs/segment_all/best --name cine-sax --labels 0 1 2 3 --share \
+        --license cc-by-nc-sa-4.0 --results acdc.json --also lge=emidec.json
+    python training/embed.py --model runs/view/best --name cine-view --license cc-by-nc-sa-4.0 --results view.json
 
 `--results`, `--also` and `--control-results` are what `training/evaluate.py --side test` wrote, of this model and of
 the plain U-Net. A control and earlier weights that are embedded already stay in the results, the latter as `earlier`,
-if the new ones went on from them. Licence and card beside the weights are written by hand; tests compare the card with
-the results.
+if the new ones went on from them.
+
+Weights that a model has in common with those in `weights/shared` are not stored again. `--share` first writes that
+folder anew from this model: its encoder, and its decoder but for the last layer; embed all others after it. Licence and
+card beside the weights are written by hand; tests compare the card with the results.
 """
 
 import argparse
@@ -16,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import PreTrainedModel
 
 import cmr_hf
-from cmr_hf.publishing import save_embedded
-from cmr_hf.weights import FOLDER
+from cmr_hf.publishing import save_embedded, write_part
+from cmr_hf.weights import FOLDER, SHARED
 
 LOCAL = ("data_root", "splits", "output_dir", "threads", "root")  # where it ran, not what was done
 
@@ -39,11 +43,44 @@ def training_record(path: Path) -> dict:
     return record
 
 
+def opened(folder: Path) -> PreTrainedModel:
+    """The model of a folder, whatever its head, in float32."""
+    architecture = json.loads((folder / "config.json").read_text(encoding="utf-8"))["architectures"][0]
+    return getattr(cmr_hf, architecture).from_pretrained(folder, dtype=torch.float32)
+
+
+def with_labels(model: PreTrainedModel, kept: list[int]) -> PreTrainedModel:
+    """A segmentation model that tells some of the classes alone, background first, numbered from 0."""
+    config = type(model.config).from_dict(model.config.to_dict())
+    config.id2label = {new: model.config.id2label[old] for new, old in enumerate(kept)}
+    config.label2id = {name: index for index, name in config.id2label.items()}
+    if config.single_component_labels:
+        config.single_component_labels = [kept.index(one) for one in config.single_component_labels if one in kept]
+    fewer = type(model)(config)
+    weights = model.state_dict()
+    last = {f"decoder.classifier.{name}": weights[f"decoder.classifier.{name}"][kept] for name in ("weight", "bias")}
+    fewer.load_state_dict(weights | last)
+    return fewer
+
+
+def write_shared(model: PreTrainedModel) -> None:
+    """Encoder and decoder, but for the last layer, in files of their own for other models to stand on."""
+    SHARED.mkdir(exist_ok=True)
+    weights = {name: tensor.half().contiguous() for name, tensor in model.state_dict().items()}
+    for part in ("backbone", "decoder"):
+        chosen = {name: tensor for name, tensor in weights.items() if name.startswith(f"{part}.")}
+        chosen = {name: tensor for name, tensor in chosen.items() if not name.startswith("decoder.classifier.")}
+        if chosen:
+            write_part(SHARED / f"{part}.safetensors", chosen)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--name", required=True, help="short name, cine-sax say")
     parser.add_argument("--license", required=True, help="SPDX name in lower case, of the weights")
+    parser.add_argument("--labels", type=int, nargs="+", help="ids that the embedded model tells, 0 first; all")
+    parser.add_argument("--share", action="store_true", help="write weights/shared from this model")
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--also", action="append", default=[], metavar="SECTION=FILE", help="results on other data")
     parser.add_argument("--control-training", type=Path)
@@ -54,9 +91,15 @@ def main() -> None:
 
     known = FOLDER / options.name / "results.json"
     before = json.loads(known.read_text(encoding="utf-8")) if known.is_file() else {}
-    model = cmr_hf.CMRForSemanticSegmentation.from_pretrained(options.model, dtype=torch.float32)
+    model = opened(options.model)
+    if options.labels:
+        model = with_labels(model, options.labels)
     model.config.weights_license = options.license
-    folder = save_embedded(model, cmr_hf.CMRImageProcessor.from_pretrained(options.model), FOLDER / options.name)
+    if options.share:
+        write_shared(model)
+    processor = cmr_hf.CMRImageProcessor.from_pretrained(options.model)
+    shared = sorted(SHARED.glob("*.safetensors"))
+    folder = save_embedded(model, processor, FOLDER / options.name, shared=shared)
     results = {
         "model": options.name,
         "training": training_record(options.model / "training.json"),

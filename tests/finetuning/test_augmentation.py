@@ -160,7 +160,11 @@ def test_an_empty_or_missed_image_stays_finite():
 
 
 def test_the_collator_centres_the_largest_crop_on_the_image_and_smaller_ones_on_the_heart():
-    item = disc() | {"heart_mm": (6.0, -9.0), "drawn": torch.tensor([True, True])}
+    item = disc() | {
+        "heart_mm": (6.0, -9.0),
+        "drawn": torch.tensor([True, True]),
+        "absent": torch.zeros(2, dtype=torch.bool),
+    }
     del item["centre_mm"]
     collate = AugmentingCollator([64, 96], 2, OFF, seed=1)
     batches = [collate([item, item]) for _ in range(12)]

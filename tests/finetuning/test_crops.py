@@ -129,7 +129,11 @@ def test_each_worker_of_a_loader_draws_its_own_numbers_in_every_epoch(monkeypatc
         if kind == "images":
             collate, items = ImageCollator(64, EVERYTHING, seed), ImageSamples([sample((60, 60), label=0)]).items
         else:
-            item = disc() | {"heart_mm": (0.0, 0.0), "drawn": torch.tensor([True, True])}
+            item = disc() | {
+                "heart_mm": (0.0, 0.0),
+                "drawn": torch.tensor([True, True]),
+                "absent": torch.zeros(2, dtype=torch.bool),
+            }
             collate, items = AugmentingCollator([64], 2, EVERYTHING, seed), [item]
         batch = collate(items)["pixel_values"]
         assert not torch.equal(batch, collate(items)["pixel_values"])  # the next one goes on from there

@@ -57,6 +57,21 @@ def test_a_model_of_the_same_head_is_taken_whole_and_of_another_its_encoder(tmp_
         assert fingerprint(other) == fingerprint(first)
 
 
+def test_layers_of_another_shape_and_the_last_one_for_other_labels_are_new(tmp_path):
+    first = randomised(build_model(recipe("3")))
+    first.save_pretrained(tmp_path)
+    old = first.state_dict()
+    model = recipe("3").model | {"decoder_channels": [16, 32, 64, 128]}
+    wider = build_model(recipe("3", init_from=str(tmp_path), model=model))
+    more = build_model(recipe("4", init_from=str(tmp_path)))
+    for model in (wider, more):
+        assert fingerprint(model) == fingerprint(first)
+        equal = [name for name, value in model.state_dict().items() if torch.equal(value, old.get(name, value[:0]))]
+        assert any(name.startswith("decoder.") for name in equal)
+        assert "decoder.classifier.weight" not in equal
+        assert all(torch.isfinite(value).all() for value in model.state_dict().values())
+
+
 def test_arms_differ_in_the_encoder_alone():
     vit, resnet, unet = (build_model(recipe("6", arm=arm)) for arm in ("vit", "resnet", "unet"))
     assert isinstance(unet, PlainUNet)

@@ -145,6 +145,25 @@ def test_slices_know_which_classes_were_drawn_and_leave_out_those_that_tell_noth
     assert set(data[1]["mask"].unique().tolist()) == {0, 2}
 
 
+def test_absent_classes_take_no_part_in_the_loss_and_are_never_answered():
+    torch.manual_seed(0)
+    model = tiny_segmenter()
+    with torch.no_grad():
+        model.decoder.classifier.bias[3] = 50.0  # it would be the answer everywhere
+    absent = drawn(3) & ~drawn()
+    logits = torch.randn(1, 4, 8, 8, requires_grad=True)
+    told = merge_undrawn(logits, drawn(1, 2), absent)
+    assert torch.allclose(told.softmax(1)[:, :3], logits[:, :3].softmax(1), atol=1e-6)
+    told[:, :3].sum().backward()
+    assert not logits.grad[:, 3].any()
+    stack = stack_of(np.zeros((1, 40, 40), np.uint8), (1, 2), spacing_mm=(1.0, 1.0))
+    processor = CMRImageProcessor(size=64)
+    asked = [segment_stack(model, processor, stack.images, stack.spacing_mm, absent=ids) for ids in ((), (3,))]
+    assert [(3 in one, bool((one == 3).all())) for one in asked] == [(True, True), (False, False)]
+    item = SegmentationSlices([replace(stack, absent=(3,))], LABELS)[0]
+    assert item["absent"].tolist() == [False, False, False, True]
+
+
 def test_shares_are_what_is_seen_whatever_the_size_of_a_set():
     weights = weights_of([10, 1000, 4], [1.0, 2.0, 1.0])
     parts = [part.sum().item() for part in weights.split([10, 1000, 4])]

@@ -7,8 +7,9 @@ import pytest
 import torch
 from transformers import AutoModel, pipeline
 
-from cmr_hf.publishing import export
-from cmr_hf.publishing.weight_files import count_parameters, same_weights, stored, stored_dtype
+from cmr_hf import CMRForSemanticSegmentation, CMRImageProcessor
+from cmr_hf.publishing import export, save_embedded, write_part
+from cmr_hf.publishing.weight_files import OWN, count_parameters, same_weights, stored, stored_dtype, weight_files
 from tests.model_factory import tiny_processor, tiny_segmenter
 
 LIMIT = 60_000
@@ -89,3 +90,46 @@ def test_what_the_files_say_about_the_weights(model, tmp_path):
     assert not same_weights({name: tensor for name, tensor in state.items() if name != first}, folder)
     assert not same_weights(state | {"more": torch.zeros(1)}, folder)
     assert not same_weights(state, tmp_path)
+
+
+@pytest.fixture
+def encoder_file(model, tmp_path):
+    file = tmp_path / "shared" / "backbone.safetensors"
+    file.parent.mkdir()
+    halves = {name: tensor.half() for name, tensor in model.state_dict().items() if name.startswith("backbone.")}
+    write_part(file, halves)
+    return file
+
+
+def test_models_that_share_an_encoder_open_and_answer_as_with_a_copy_of_their_own(model, encoder_file, tmp_path):
+    alone = save_embedded(model, tiny_processor(), tmp_path / "alone")
+    sharing = save_embedded(model, tiny_processor(), tmp_path / "sharing", shared=[encoder_file])
+    assert names(sharing) == [OWN, "model.safetensors.index.json"]
+    assert weight_files(sharing) == sorted([sharing / OWN, encoder_file.resolve()])
+    assert (sharing / OWN).stat().st_size < (alone / "model.safetensors").stat().st_size
+    opened = CMRForSemanticSegmentation.from_pretrained(sharing)
+    assert same_weights(dict(opened.state_dict()), alone)
+    assert count_parameters(sharing) == count_parameters(alone)
+    assert stored_dtype(sharing) is torch.float16
+    image = np.random.default_rng(0).random((50, 44), dtype=np.float32)
+    answers = [pipeline("cmr-segmentation", model=str(one))(image, spacing_mm=(2, 2)) for one in (alone, sharing)]
+    np.testing.assert_array_equal(*(answer["segmentation"] for answer in answers))
+
+
+def test_an_export_of_a_model_that_shares_is_whole(model, encoder_file, tmp_path):
+    sharing = save_embedded(model, tiny_processor(), tmp_path / "sharing", shared=[encoder_file])
+    opened = CMRForSemanticSegmentation.from_pretrained(sharing)
+    out = export(opened, tmp_path / "out", image_processor=CMRImageProcessor.from_pretrained(sharing))
+    assert names(out) == ["model.safetensors"]
+    assert count_parameters(out) == count_parameters(sharing)
+
+
+def test_a_file_that_differs_in_one_number_is_not_shared(model, encoder_file, tmp_path):
+    other = tiny_segmenter()
+    other.load_state_dict(model.state_dict())
+    with torch.no_grad():
+        other.backbone.layernorm.weight[0] += 1
+    folder = save_embedded(other, tiny_processor(), tmp_path / "other", shared=[encoder_file])
+    assert names(folder) == ["model.safetensors"]
+    save_embedded(model, tiny_processor(), folder, shared=[encoder_file])  # and over it the form that shares
+    assert names(folder) == [OWN, "model.safetensors.index.json"]

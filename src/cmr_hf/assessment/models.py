@@ -1,6 +1,7 @@
 """The models of an assessment: those inside the package and those that a caller gives, each of them optional."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,7 +190,9 @@ def _digest(place: str) -> str:
     if not folder.is_dir():
         return hashlib.sha256(place.encode()).hexdigest()
     total = hashlib.sha256()
-    for file in sorted(folder.iterdir()):
+    index = folder / "model.safetensors.index.json"
+    parts = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values() if index.is_file() else ()
+    for file in sorted({*folder.iterdir(), *(folder / name for name in parts)}):
         if file.suffix in (".safetensors", ".json") and file.name not in ("results.json",):
             total.update(file.name.encode())
             with file.open("rb") as stream:

@@ -37,6 +37,8 @@ class LabelledStack:
         licence (`str`): the Hub's name of its licence, "unknown" where nobody said.
         masks (`np.ndarray` of shape `(z, y, x)`, uint8, *optional*): ids of `LABELS`; `UNKNOWN` where nobody drew.
         drawn (`tuple` of `int`): ids that were looked for; another id is absent because nobody drew it.
+        absent (`tuple` of `int`): ids that a task has elsewhere but not here, atria in the short axis say: a model is
+            not asked for them.
         spacing_mm (two `float`, *optional*): (row, column).
         slice_distance_mm (`float`, *optional*): centre to centre.
         affine (`np.ndarray` of shape `(4, 4)`, *optional*): (column, row, slice) → patient LPS mm; `None` where the
@@ -55,6 +57,7 @@ class LabelledStack:
     licence: str = "unknown"
     masks: np.ndarray | None = None
     drawn: tuple[int, ...] = ()
+    absent: tuple[int, ...] = ()
     spacing_mm: Point | None = None
     slice_distance_mm: float | None = None
     affine: np.ndarray | None = None

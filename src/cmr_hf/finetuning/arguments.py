@@ -40,8 +40,8 @@ class RecipeArguments:
     splits: str | None = _help("JSON with the patients of each side; a table of one's own has a column for them")
     dataset: str = _help("data set of `cmr_hf.data.load` to choose the model on", "acdc")
     train_on: list[dict] = _help(
-        "data sets to learn from: `name`, `root`, `share` of what is seen, options of their readers; by default "
-        "`dataset` alone",
+        "data sets to learn from: `name`, `root`, `share` of what is seen, options of their readers, and for "
+        "segmentation `absent`, ids that are not told from the background there; by default `dataset` alone",
         [],
     )
     choose_on: list[dict] = _help(

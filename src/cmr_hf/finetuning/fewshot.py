@@ -186,8 +186,8 @@ def _plain_crops(items: Sequence[dict[str, Any]], size: int, classes: int) -> di
     if "mask" in items[0]:
         centred = [item | {"centre_mm": (0.0, 0.0)} for item in items]
         pixel_values, labels = augment_batch(centred, size, classes, OFF, generator)
-        drawn = torch.stack([item["drawn"] for item in items])
-        return {"pixel_values": pixel_values, "labels": labels, "drawn": drawn}
+        told = {name: torch.stack([item[name] for item in items]) for name in ("drawn", "absent")}
+        return {"pixel_values": pixel_values, "labels": labels, **told}
     pixel_values, points = augment_images(items, size, OFF, generator)
     counts = torch.stack([~item["points"].isnan().any(-1) for item in items])
     return {"pixel_values": pixel_values, "labels": points, "counts": counts}
@@ -210,7 +210,9 @@ def train_decoder(
         batch, outputs = data.batch(chosen, device)
         logits = model.decoder(batch["pixel_values"], outputs.hidden_states, outputs.last_hidden_state)
         if "drawn" in batch:
-            loss = segmentation_loss(merge_undrawn(logits, batch["drawn"]), batch["labels"], model.config)
+            loss = segmentation_loss(
+                merge_undrawn(logits, batch["drawn"], batch["absent"]), batch["labels"], model.config
+            )
         else:
             loss = landmark_loss(logits, batch["labels"], model.config.landmark_sigma, batch["counts"])
         optimizer.zero_grad()

@@ -44,8 +44,9 @@ class NotMeasuredError(Exception):
 def build_model(recipe: RecipeArguments) -> nn.Module:
     """Encoder and head of a recipe, in float32, with `init_from`'s weights as far as they fit.
 
-    A model of the same head and labels is taken whole; of any other, and of a bare ViT or ResNet, the encoder, whose
-    shape is then that of the weights.
+    A model of the same head and encoder is taken whole, but for layers of another shape, and for the last one where
+    the labels are others; of any other, and of a bare ViT or ResNet, the encoder, whose shape is then that of the
+    weights.
 
     Raises:
         NotMeasuredError: `init_from` is a name on the Hub, which cannot be reached or does not have it.
@@ -59,7 +60,14 @@ def build_model(recipe: RecipeArguments) -> nn.Module:
         return settled(head(config), recipe)
     source, theirs = start_of(recipe.init_from)
     if theirs.model_type == "cmr" and _same_head(theirs, head, config):
-        return settled(head.from_pretrained(source, config=config, dtype=torch.float32), recipe)
+        model, report = head.from_pretrained(
+            source, config=config, dtype=torch.float32, ignore_mismatched_sizes=True, output_loading_info=True
+        )
+        others = {*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}
+        if not any(name.startswith("backbone.") for name in others):
+            if theirs.id2label != config.id2label:
+                last_layer(model).reset_parameters()
+            return settled(model, recipe)
     backbone = load_backbone(source, theirs, recipe)
     config.backbone_config = backbone.config
     model = head(CMRConfig.from_dict(config.to_dict()))
@@ -118,8 +126,13 @@ def _config_at(source: str) -> PreTrainedConfig:
 
 def _same_head(theirs: PreTrainedConfig, head: type[PreTrainedModel], config: CMRConfig) -> bool:
     architecture = (theirs.architectures or [None])[0]
-    same = architecture == head.__name__ and theirs.id2label == config.id2label
+    same = architecture == head.__name__ and theirs.decoder_type == config.decoder_type
     return same and theirs.backbone_config.model_type == config.backbone_config.model_type
+
+
+def last_layer(model: nn.Module) -> nn.Module:
+    """The layer that gives a number for each label."""
+    return model.classifier if hasattr(model, "classifier") else model.decoder.classifier
 
 
 def load_backbone(source: str, theirs: PreTrainedConfig, recipe: RecipeArguments) -> PreTrainedModel:

@@ -50,6 +50,7 @@ class SegmentationSlices(Dataset):
                     "image": torch.from_numpy(np.clip(image / top, 0, 1).astype(np.float16)),
                     "mask": torch.from_numpy(mask),
                     "drawn": torch.tensor([label == 0 or label in drawn for label in labels]),
+                    "absent": torch.tensor([label in stack.absent for label in labels]),
                     "spacing_mm": stack.spacing_mm or NOMINAL_SPACING_MM,
                     "heart_mm": centre_mm,
                 }
@@ -82,20 +83,24 @@ def weights_of(lengths: Sequence[int], shares: Sequence[float]) -> torch.Tensor:
     return torch.cat(parts).double()
 
 
-def merge_undrawn(logits: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
+def merge_undrawn(logits: torch.Tensor, drawn: torch.Tensor, absent: torch.Tensor | None = None) -> torch.Tensor:
     """Logits in which classes that nobody drew are part of the background, as they are in the labels.
 
     Args:
         logits (`torch.Tensor` of shape `(batch, classes, height, width)`)
         drawn (`torch.BoolTensor` of shape `(batch, classes)`): the background is always drawn.
+        absent (`torch.BoolTensor` of the same shape, *optional*): classes that are not asked for, see `LabelledStack`.
 
     Returns:
-        Logits of the same shape, float32: the softmax of class 0 is the sum over all undrawn classes, theirs is 0.
+        Logits of the same shape, float32: the softmax of class 0 is the sum over all undrawn classes, theirs is 0, as
+        is that of absent classes, which learn nothing.
 
     Source: the marginal loss of Shi et al. 2021, "Marginal loss and exclusion loss for partially supervised
     multi-organ segmentation".
     """
     logits = logits.float()
+    if absent is not None:
+        logits = logits.masked_fill(absent[:, :, None, None], NEVER)
     own = drawn[:, :, None, None].clone()
     own[:, 0] = False
     rest = logits.masked_fill(own, -torch.inf).logsumexp(dim=1, keepdim=True)
@@ -138,8 +143,8 @@ class AugmentingCollator(Draws):
         on_image = size == max(self.crop_sizes)
         items = [{**item, "centre_mm": (0.0, 0.0) if on_image else item["heart_mm"]} for item in slices]
         pixel_values, labels = augment_batch(items, size, self.classes, self.settings, generator)
-        drawn = torch.stack([item["drawn"] for item in slices])
-        return {"pixel_values": pixel_values, "labels": labels, "drawn": drawn}
+        told = {name: torch.stack([item[name] for item in slices]) for name in ("drawn", "absent")}
+        return {"pixel_values": pixel_values, "labels": labels, **told}
 
 
 @torch.inference_mode()
@@ -149,12 +154,15 @@ def segment_stack(
     images: np.ndarray,
     spacing_mm: tuple[float, float],
     batch_size: int = 16,
+    absent: Sequence[int] = (),
 ) -> np.ndarray:
-    """Label maps of shape `(z, y, x)`, uint8, on the source grid of a stack of the same shape."""
+    """Label maps of shape `(z, y, x)`, uint8, on the source grid of a stack of the same shape; none of `absent` ids."""
     device = next(model.parameters()).device
     pixel_values = processor(images, spacing_mm=spacing_mm)["pixel_values"]
     logits = [model(pixel_values=part.to(device)).logits.float().cpu() for part in pixel_values.split(batch_size)]
-    labels = processor.segment(torch.cat(logits), images.shape[-2:], spacing_mm)[0]
+    logits = torch.cat(logits)
+    logits[:, list(absent)] = NEVER
+    labels = processor.segment(logits, images.shape[-2:], spacing_mm)[0]
     return keep_largest_components(labels[None], model.config.single_component_labels or [])[0].numpy()
 
 
@@ -195,7 +203,7 @@ def evaluate_stacks(
     model.eval()
     cases = []
     for stack in stacks:
-        predicted = segment_stack(model, processor, stack.images, stack.spacing_mm)
+        predicted = segment_stack(model, processor, stack.images, stack.spacing_mm, absent=stack.absent)
         judged = stack.drawn or list(labels)
         known = stack.masks != UNKNOWN
         cases.append((predicted * (np.isin(predicted, judged) & known), stack.masks * np.isin(stack.masks, judged)))

@@ -32,7 +32,7 @@ TRAINERS: dict[str, type[CMRTrainer]] = {
     "segmentation": SegmentationTrainer,
     "landmarks": LandmarkTrainer,
 }
-NOT_OF_READERS = ("name", "root", "share")
+NOT_OF_READERS = ("name", "root", "share", "absent")
 
 
 @dataclass
@@ -102,10 +102,13 @@ def fits(chosen: Experiment | None, stack: LabelledStack) -> bool:
 
 
 def drawn_stacks(recipe: RecipeArguments, entry: Mapping[str, Any], side: str) -> Iterator[LabelledStack]:
-    """For segmentation: stacks with masks, in the labels of the recipe."""
+    """For segmentation: stacks with masks, in the labels of the recipe but for those that the entry calls `absent`."""
+    absent = set(entry.get("absent", ()))
+    if strange := sorted(absent - set(recipe.id2label) | absent & {0}):
+        raise ValueError(f"`absent` of {entry['name']} needs ids of {recipe.id2label}, got {strange}: leave them out")
     for stack in stacks_of(recipe, entry, side):
         if stack.masks is not None and fits(recipe.chosen, stack):
-            yield only_labels(stack, recipe.id2label)
+            yield replace(only_labels(stack, set(recipe.id2label) - absent), absent=tuple(sorted(absent)))
 
 
 def gather(recipe: RecipeArguments, side: str = "validation") -> Material:

@@ -128,7 +128,9 @@ class SegmentationTrainer(CMRTrainer):
         """The model's own loss, where classes that nobody drew on a slice are part of its background."""
         outputs = model(pixel_values=inputs["pixel_values"])
         config = self.accelerator.unwrap_model(model).config
-        loss = segmentation_loss(merge_undrawn(outputs.logits, inputs["drawn"]), inputs["labels"], config)
+        loss = segmentation_loss(
+            merge_undrawn(outputs.logits, inputs["drawn"], inputs["absent"]), inputs["labels"], config
+        )
         return loss, outputs
 
     def measure(self, samples: Sequence[LabelledStack], prefix: str) -> dict[str, float]:

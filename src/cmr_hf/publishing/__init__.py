@@ -3,6 +3,7 @@
 from .downloading import Downloaded, download
 from .export import export, save_embedded
 from .release import Prepared, Published, prepare, publish, publish_family
+from .weight_files import write_part
 from .words import Words, read_words
 
 __all__ = [
@@ -17,4 +18,5 @@ __all__ = [
     "publish_family",
     "read_words",
     "save_embedded",
+    "write_part",
 ]

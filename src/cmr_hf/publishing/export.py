@@ -11,7 +11,7 @@ transformers with `trust_remote_code=True`. `save_pretrained` cannot do this (it
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ from .. import __version__
 from ..hub import modeling_cmr
 from ..hub.image_processing_cmr import CMRImageProcessor
 from .card import is_generated, licence_of, minimal_card
-from .weight_files import PATTERNS, same_weights, write_weights
+from .weight_files import PATTERNS, same_weights, write_sharing, write_weights
 
 logger = logging.get_logger(__name__)
 
@@ -145,6 +145,7 @@ def save_embedded(
     image_processor: CMRImageProcessor,
     folder: str | os.PathLike,
     dtype: torch.dtype | None = torch.float16,
+    shared: Sequence[Path] = (),
 ) -> Path:
     """Writes a model as those in `cmr_hf/weights` are: config, weights and processor, no code.
 
@@ -154,15 +155,17 @@ def save_embedded(
         model, image_processor: what to embed.
         folder (`str` or path): is made if absent.
         dtype (`torch.dtype`, defaults to `torch.float16`): how weights are stored; they load as float32.
+        shared (sequence of `Path`): safetensors files of other models' weights; those that are equal are not written
+            again, the folder then opens only where they lie beside it.
 
     Raises:
         ValueError: as `export`; also where `folder` holds an export, whose code would stay behind.
     """
     folder = _checked_target(folder, for_export=False)
     model, processor = _model_and_processor(model, image_processor)
-    with _staged(folder) as staging:
+    with _staged(folder, PATTERNS) as staging:
         _write_json(staging / "config.json", _config_fields(model))
-        write_weights(staging, _stored_weights(model, dtype))
+        write_sharing(staging, _stored_weights(model, dtype), shared, home=folder.resolve())
         _write_json(staging / "preprocessor_config.json", _processor_fields(processor))
     return folder
 

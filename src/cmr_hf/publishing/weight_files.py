@@ -1,7 +1,12 @@
-"""Weights as safetensors files: one, or several with an index where one would be too large."""
+"""Weights as safetensors files: one, or several with an index where one would be too large, or where models share some.
+
+The index is transformers' own; that it may name a file in another folder ("../shared/encoder.safetensors") lets several
+models stand on one encoder without a copy of it each.
+"""
 
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -11,6 +16,7 @@ from safetensors.torch import save as to_safetensors
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 PATTERNS = (SINGLE, "model-*-of-*.safetensors", INDEX)
+OWN = "model-00001-of-00001.safetensors"  # what a model that shares weights has for itself
 
 
 def write_weights(folder: Path, weights: dict[str, torch.Tensor], max_shard_size: int | str = "5GB") -> None:
@@ -31,19 +37,64 @@ def write_weights(folder: Path, weights: dict[str, torch.Tensor], max_shard_size
     if isinstance(max_shard_size, int) and max_shard_size < 1:
         raise _wrong_size(max_shard_size)
     for name, tensors in split.filename_to_tensors.items():
-        part = to_safetensors({tensor: weights[tensor] for tensor in tensors}, metadata={"format": "pt"})
-        # as bytes, so that the file gets the usual permissions: `save_file` makes it private to this user
-        (folder / name).write_bytes(part)
+        write_part(folder / name, {tensor: weights[tensor] for tensor in tensors})
     if split.is_sharded:
-        index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
-        (folder / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        _write_index(folder, split.tensor_to_filename, weights)
+
+
+def write_part(file: Path, weights: dict[str, torch.Tensor]) -> None:
+    """Writes one file of tensors on the CPU, name -> tensor."""
+    # as bytes, so that the file gets the usual permissions: `save_file` makes it private to this user
+    file.write_bytes(to_safetensors(weights, metadata={"format": "pt"}))
+
+
+def write_sharing(folder: Path, weights: dict[str, torch.Tensor], shared: Sequence[Path], home: Path) -> list[Path]:
+    """Writes what a model has for itself, and an index that names the shared files for the rest.
+
+    Args:
+        folder (`Path`): where to write.
+        weights (`dict`): name -> tensor, on the CPU, in the number format that is stored.
+        shared (sequence of `Path`): files of tensors, name -> tensor; one is used if the model has all of them, equal.
+        home (`Path`): where the folder will lie, from which the index names them.
+
+    Returns:
+        The files that are used; without any, the weights are in one file of the usual name.
+    """
+    places: dict[str, str] = {}
+    used = []
+    for file in shared:
+        with safe_open(file, framework="pt") as tensors:
+            theirs = {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118  (no mapping)
+        if all(name in weights and _equal(weights[name], tensor) for name, tensor in theirs.items()):
+            used.append(file)
+            places |= dict.fromkeys(theirs, Path(os.path.relpath(file, home)).as_posix())
+    if not used:
+        write_weights(folder, weights)
+        return used
+    own = {name: tensor for name, tensor in weights.items() if name not in places}
+    if own:
+        write_part(folder / OWN, own)
+    _write_index(folder, places | dict.fromkeys(own, OWN), weights)
+    return used
+
+
+def _write_index(folder: Path, places: dict[str, str], weights: dict[str, torch.Tensor]) -> None:
+    index = {"metadata": {"total_size": sum(one.nbytes for one in weights.values())}, "weight_map": places}
+    (folder / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.dtype == other.dtype and torch.equal(one, other)
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files that hold a folder's weights, sorted; none if there are no safetensors of the usual names."""
+    """The files that hold a folder's weights, those it shares included, sorted; none without the usual names."""
     if (folder / SINGLE).is_file():
         return [folder / SINGLE]
-    return sorted(folder.glob("model-*-of-*.safetensors"))
+    if not (folder / INDEX).is_file():
+        return []
+    index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    return sorted({(folder / name).resolve() for name in index["weight_map"].values()})
 
 
 def stored(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
