@@ -60,13 +60,9 @@ def build_model(recipe: RecipeArguments) -> nn.Module:
         return settled(head(config), recipe)
     source, theirs = start_of(recipe.init_from)
     if theirs.model_type == "cmr" and _same_head(theirs, head, config):
-        model, report = head.from_pretrained(
-            source, config=config, dtype=torch.float32, ignore_mismatched_sizes=True, output_loading_info=True
-        )
-        others = {*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}
-        if not any(name.startswith("backbone.") for name in others):
-            if theirs.id2label != config.id2label:
-                last_layer(model).reset_parameters()
+        earlier = head.from_pretrained(source, dtype=torch.float32)
+        model = head(CMRConfig.from_dict(config.to_dict()))
+        if take_over(model, earlier):
             return settled(model, recipe)
     backbone = load_backbone(source, theirs, recipe)
     config.backbone_config = backbone.config
@@ -128,6 +124,24 @@ def _same_head(theirs: PreTrainedConfig, head: type[PreTrainedModel], config: CM
     architecture = (theirs.architectures or [None])[0]
     same = architecture == head.__name__ and theirs.decoder_type == config.decoder_type
     return same and theirs.backbone_config.model_type == config.backbone_config.model_type
+
+
+def take_over(model: nn.Module, earlier: nn.Module) -> bool:
+    """Gives a model another one's weights as far as shapes agree, in place; the last layer's only for the same labels.
+
+    Returns:
+        `False`, and nothing is done, where the encoders differ in shape.
+    """
+    mine, theirs = model.state_dict(), earlier.state_dict()
+    fitting = {name: value for name, value in theirs.items() if name in mine and mine[name].shape == value.shape}
+    if any(name.startswith("backbone.") and name not in fitting for name in mine):
+        return False
+    own_layer = last_layer(model)
+    fresh = {name: value.clone() for name, value in own_layer.state_dict().items()}
+    model.load_state_dict(fitting, strict=False)
+    if model.config.id2label != earlier.config.id2label:
+        own_layer.load_state_dict(fresh)
+    return True
 
 
 def last_layer(model: nn.Module) -> nn.Module:
