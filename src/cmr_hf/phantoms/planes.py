@@ -6,7 +6,6 @@ turn them: near axial and coronal ones have the patient's left on the right, nea
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,12 +14,11 @@ from torch import Tensor
 
 from .anatomy import Heart
 from .places import Phase
-from .vessels import aorta_path, pulmonary_path
+from .vessels import aorta_path, pulmonary_path, tricuspid_angle
 
 LONG_AXES = ("2CH", "3CH", "4CH")
 AORTA = ("candy cane", "ascending")
 OTHERS = ("LVOT", "RVOT", "axial", "coronal", "off-axis")
-_THREE_CHAMBER = -0.95  # radians round the long axis from the four-chamber view
 _LAST_INSERTION = 0.8  # below, the right ventricle is a sliver and nobody marks its insertions
 
 
@@ -221,22 +219,46 @@ def long_axis(
     """
     if view not in LONG_AXES:
         raise ValueError(f"`view` needs one of {LONG_AXES}, got {view!r}: short-axis slices come from sax_stack")
-    tilt, offset = _jitter(len(heart), seed, heart.device, 0.15, 6.0)
-    nominal = {"2CH": 0.5 * torch.pi + 0.1, "3CH": _THREE_CHAMBER, "4CH": 0.05}[
-        view
-    ]  # of the plane round the long axis
-    angle = nominal + tilt
-    septal, inferior, _ = heart.traits.rotation.unbind(2)
-    normal = _unit(angle.cos()[:, None] * inferior - angle.sin()[:, None] * septal)
+    turn, offset = _jitter(len(heart), seed, heart.device, 0.3, 6.0)
+    _, error = _jitter(len(heart), None if seed is None else seed + 7919, heart.device, 0.0, 1.0)
+    swing, tilt = 0.24 * error[:, 0], 0.07 * error[:, 1]  # round the axis and out of it, radians
+    valve, apical, across = _view_axes(heart, view)
+    normal = torch.linalg.cross(apical, across)
+    normal = normal * swing.cos()[:, None] + across * swing.sin()[:, None]
+    normal = normal * tilt.cos()[:, None] + apical * tilt.sin()[:, None]
     column, row = _in_plane_axes(normal, view != "4CH")  # the apex is on the left where the front is
-    column, row = _turn(column, row, 2.0 * tilt)
-    base = torch.zeros(len(heart), 1, 3, device=heart.device)
-    base[:, 0, 0], base[:, 0, 1] = (10.0 if view == "4CH" else 0.0), (2.0 if view == "4CH" else 0.0)
-    base[:, 0, 2] = -12.0
-    shift = offset[:, :1] * column + offset[:, 1:2] * row  # within the plane: it still cuts the long axis
-    centre = heart.to_patient(base)[:, 0] + shift
+    if view == "4CH":  # the apex is above
+        row = torch.where((row * apical).sum(1, keepdim=True) > 0, -row, row)
+    column, row = _turn(column, row, turn)
+    middle = valve + (10.0 if view == "4CH" else 0.0) * across + 28.0 * apical
+    centre = middle + offset[:, :1] * column + offset[:, 1:2] * row + 0.6 * offset[:, 2:] * normal
     index = torch.arange(len(heart), device=heart.device)
     return _build(centre, column, row, index, view, view, spacing_mm, size, thickness_mm, thickness_mm)
+
+
+def _view_axes(heart: Heart, view: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Middle of the mitral valve in LPS mm, and unit vectors from it to the apex and, at right angles to that, to what
+    else defines the view: middle of the tricuspid valve (4CH), anterior wall (2CH) or aortic outflow (3CH).
+
+    Cut across, the views make some 30, 90 and 150 degrees with the septum's middle, as the walls that they show do:
+    Cerqueira et al., Circulation 2002;105:539.
+    """
+    phase = heart.phase(torch.zeros(len(heart), device=heart.device))
+    side = torch.zeros(len(heart), device=heart.device)
+
+    def at(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+        bent = heart.deformation.bend(x[:, None], y[:, None], z[:, None])
+        return heart.to_patient(torch.stack(bent, dim=2))[:, 0]
+
+    valve, apex = at(side, side, phase.base_mm), at(side, side, phase.base_mm + 0.97 * phase.length_mm)
+    if view == "3CH":
+        third = aorta_path(heart)[:, 0]
+    else:
+        angle = tricuspid_angle(heart) if view == "4CH" else heart.traits.rv_angle - 0.5 * torch.pi
+        third = at(45 * angle.cos(), 45 * angle.sin(), phase.base_mm)
+    apical = _unit(apex - valve)
+    across = third - valve
+    return valve, apical, _unit(across - (across * apical).sum(1, keepdim=True) * apical)
 
 
 def other_plane(
@@ -256,7 +278,7 @@ def other_plane(
         raise ValueError(f"`kind` needs one of {AORTA + OTHERS}, got {kind!r}: 2CH, 3CH, 4CH come from long_axis")
     turn, offset = _jitter(len(heart), seed, heart.device, 0.15, 8.0)
     aorta, lung = aorta_path(heart), pulmonary_path(heart)
-    septal, inferior, apical = heart.traits.rotation.unbind(2)
+    apical = heart.traits.rotation[:, :, 2]
     up = torch.tensor([0.0, 0.0, 1.0], device=heart.device).expand(len(heart), 3)
     heart_middle = heart.traits.position_mm
     if kind == "candy cane":
@@ -266,8 +288,8 @@ def other_plane(
         centre, normal = (aorta[:, 1] + aorta[:, 2]) / 2 + 0.5 * offset[:, :1] * up, up
     elif kind == "LVOT":  # along the outflow tract, across the three-chamber view
         centre = aorta[:, 0]
-        across = math.cos(_THREE_CHAMBER) * inferior - math.sin(_THREE_CHAMBER) * septal
-        normal = torch.linalg.cross(aorta[:, 1] - heart_middle, across)
+        _, axis, outflow = _view_axes(heart, "3CH")
+        normal = torch.linalg.cross(aorta[:, 1] - heart_middle, torch.linalg.cross(axis, outflow))
     elif kind == "RVOT":
         centre = lung[:, 0]
         normal = torch.linalg.cross(lung[:, 2] - lung[:, 0], up - 0.2 * apical)

@@ -103,7 +103,8 @@ def _envelope(
     fat = 1.6 * right + (fat + 0.7 * right + 0.25 * coarse).clamp(min=0)
     fat = torch.where(fat < 0.9, 0.0, fat)  # a film would be drawn as a string of beads
     line = 0.6 + 0.2 * coarse
-    shell = (height > -0.1) & (height < 1.05) & ((height > 0) | (beyond > -2))  # not over the atria
+    atria = (tissue == Tissue.LA_BLOOD) | (tissue == Tissue.RA_BLOOD)
+    shell = (height > -0.1) & (height < 1.05) & ((height > 0) | ((beyond > -2) & ~atria))
     much = (2.8 * heart.own[:, 5:6] - 0.5).clamp(min=0)
     fluid = (much * (1.3 * site.fields.strands - 0.8) + 0.15 * coarse * much).clamp(0, 3.5)
     _put(tissue, shell & (beyond < fat + fluid + line), Tissue.THIN_WALL)

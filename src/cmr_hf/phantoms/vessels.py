@@ -22,7 +22,7 @@ def _put(tissue: Tensor, where: Tensor, what: Tissue) -> None:
 
 def aorta_path(heart: Heart) -> Tensor:
     """Points along the middle of the aorta from its root to the abdomen, LPS mm, shape `(batch, 8, 3)`."""
-    root = _at(heart, 0.42, -0.58, 2.0)
+    root = _at(heart, 0.64, -0.36, 2.0)
     steps = [(0, 0, 0), (-12, -5, 26), (-12, -2, 55), (0, 14, 76), (14, 36, 80), (24, 54, 62), (26, 60, 30)]
     path = [root + root.new_tensor(step) for step in steps]
     path.append(path[-1] + root.new_tensor((-6.0, 2.0, -250.0)))
@@ -83,10 +83,16 @@ def _la_size(heart: Heart) -> tuple[Tensor, Tensor]:
     return 25.0 * scale, 22.0 * scale  # towards the septum, inferior
 
 
+def tricuspid_angle(heart: Heart) -> Tensor:
+    """Angle in radians, from the septum's direction to inferior, at which the middle of the tricuspid valve lies,
+    shape `(batch,)`: below the middle of the right ventricle, whose upper part is the outflow tract."""
+    return heart.traits.rv_angle + 0.5
+
+
 def ra_centre(heart: Heart) -> Tensor:
     """Middle of the right atrium in the heart's frame, mm, shape `(batch, 3)`."""
-    side = _la_size(heart)[0] * 0.85 + 29
-    return torch.stack([side, torch.full_like(side, 5.0), heart.rest_base_mm - 16], dim=1)
+    side, angle = _la_size(heart)[0] * 0.62 + 28, tricuspid_angle(heart)
+    return torch.stack([side * angle.cos(), side * angle.sin(), heart.rest_base_mm - 12], dim=1)
 
 
 def paint_atria(
@@ -94,7 +100,8 @@ def paint_atria(
 ) -> None:
     """Paints both atria and the aortic root over `tissue` of shape `(batch, n)`, in place.
 
-    Two ellipsoids behind the valve plane whose roofs stay while the plane moves: they fill in systole.
+    Two ellipsoids behind the valve plane whose roofs stay while the plane moves: they fill in systole, to some 5 cm
+    from valve to roof. Where they meet there is a septum and nothing else.
 
     Args:
         points (`torch.Tensor` of shape `(batch, n, 3)`): LPS mm.
@@ -103,21 +110,25 @@ def paint_atria(
     x, y, z = straight
     base = phase.base_mm[:, None]
     la_x, la_y = _la_size(heart)
+    right = ra_centre(heart)
     behind = z < base
-    for what, centre_x, centre_y, size_x, size_y, depth in (
-        (Tissue.RA_BLOOD, ra_centre(heart)[:, 0], 5.0, 27.0, 26.0, 50.0),
-        (Tissue.LA_BLOOD, -0.12 * la_x, 7.0, la_x, la_y, 50.0),
+    outside = []  # mm outside the left and the right one, about
+    for centre_x, centre_y, size_x, size_y, depth in (
+        (-0.3 * la_x, torch.full_like(la_x, 8.0), la_x, la_y, 38.0 * la_x / 25),
+        (right[:, 0], right[:, 1], torch.full_like(la_x, 26.0), torch.full_like(la_x, 25.0), torch.full_like(la_x, 36)),
     ):
-        roof = heart.rest_base_mm[:, None] - depth
+        roof = heart.rest_base_mm[:, None] - depth[:, None]
         reach = (base - roof) * 0.6
-        size_x = size_x[:, None] if isinstance(size_x, Tensor) else size_x
-        size_y = size_y[:, None] if isinstance(size_y, Tensor) else size_y
-        dx, dy, dz = x - centre_x[:, None], y - centre_y, z - roof - reach
-        inside = ((dx / size_x).square() + (dy / size_y).square() + (dz / reach).square()).sqrt()
-        outside_mm = (inside - 1) * 22
-        _put(tissue, behind & (outside_mm < _WALL_MM + 3), Tissue.FAT)
-        _put(tissue, behind & (outside_mm < _WALL_MM), Tissue.THIN_WALL)
-        _put(tissue, behind & (inside < 1), what)
+        wide = 0.75 + 0.15 * reach / (0.6 * 36)  # fuller in systole
+        dx, dy, dz = x - centre_x[:, None], y - centre_y[:, None], z - roof - reach
+        across = (dx / size_x[:, None]).square() + (dy / size_y[:, None]).square()
+        outside.append(((across / wide.square() + (dz / reach).square()).sqrt() - 1) * 22)
+    left, right = outside
+    either = torch.minimum(left, right)
+    _put(tissue, behind & (either < _WALL_MM + 2.5), Tissue.FAT)
+    _put(tissue, behind & (either < _WALL_MM), Tissue.THIN_WALL)
+    _put(tissue, behind & (left < 0) & (left < right - 1.3), Tissue.LA_BLOOD)
+    _put(tissue, behind & (right < 0) & (right < left - 1.3), Tissue.RA_BLOOD)
     # the aortic root lies in front of the left atrium
     path = aorta_path(heart)
     root2 = _segment_distances2(points, path[:, :2])[:, 0]
