@@ -55,13 +55,21 @@ def test_a_pedestal_lifts_phase_sensitive_pictures_over_zero():
     planes = sax_stack(heart, 3, size=64, spacing_mm=2.4)
     plain, raised = (
         render(
-            heart, planes, "lge_psir", seed=1, scanner=replace(Scanner(), pedestal=(height, height), fold_share=0.0)
+            heart,
+            planes,
+            "lge_psir",
+            seed=1,
+            scanner=replace(Scanner(), pedestal=(share, share), rim=(0.04, 0.04), fold_share=0.0),
         ).images
-        for height in (0.0, 1.0)
+        for share in (0.0, 0.6)
     )
-    inner = slice(3, -3)
-    assert (raised[:, inner] > plain[:, inner]).all()
-    assert (raised[:, :2] == 0).all()
+    inner = slice(6, -6)
+    assert (raised[:, inner, inner] > plain[:, inner, inner]).all()
+    assert (raised[:, :1] == 0).all()
+    least = [one[:, inner, inner].flatten(1).quantile(0.05, dim=1) for one in (plain, raised)]
+    top = raised.flatten(1).quantile(0.98, dim=1)
+    assert (least[1] / top > 0.5).all()
+    assert (least[1] / top < 0.85).all()
 
 
 def test_the_heart_is_nowhere_cut_by_the_box_that_it_is_looked_up_in(monkeypatch):

@@ -96,7 +96,7 @@ def signal_table(contrast: str, field_t: Tensor, variation: Tensor) -> Tensor:
     if contrast == "cine":
         flip = torch.where(high, 35 + 10 * choice, 50 + 20 * choice)
         # blood that has not seen the pulses comes in with more magnetisation, blood that swirls loses some
-        return bssfp(t1, t2, density, flip) * (1 + blood * (0.9 * inflow - 0.3))
+        return bssfp(t1, t2, density, flip) * (1 + blood * (0.85 * inflow - 0.25))
     if contrast in ("lge", "lge_psir"):
         native = properties(field_t, torch.zeros_like(post))[0]
         t1 = torch.where(blood > 0, 1 / (1 / t1 - 0.22 * washed * (1 / t1 - 1 / native)), t1)

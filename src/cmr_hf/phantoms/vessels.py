@@ -80,7 +80,7 @@ def _near(points: Tensor, path: Tensor, radius: float) -> Tensor:
 
 def _la_size(heart: Heart) -> tuple[Tensor, Tensor]:
     scale = (heart.traits.edv_ml.clamp(80, 260) / 140) ** 0.25
-    return 25.0 * scale, 22.0 * scale  # towards the septum, inferior
+    return 27.0 * scale, 25.0 * scale  # towards the septum, inferior
 
 
 def tricuspid_angle(heart: Heart) -> Tensor:
@@ -91,7 +91,7 @@ def tricuspid_angle(heart: Heart) -> Tensor:
 
 def ra_centre(heart: Heart) -> Tensor:
     """Middle of the right atrium in the heart's frame, mm, shape `(batch, 3)`."""
-    side, angle = _la_size(heart)[0] * 0.62 + 28, tricuspid_angle(heart)
+    side, angle = _la_size(heart)[0] * 0.62 + 27, tricuspid_angle(heart)
     return torch.stack([side * angle.cos(), side * angle.sin(), heart.rest_base_mm - 12], dim=1)
 
 
@@ -114,12 +114,12 @@ def paint_atria(
     behind = z < base
     outside = []  # mm outside the left and the right one, about
     for centre_x, centre_y, size_x, size_y, depth in (
-        (-0.3 * la_x, torch.full_like(la_x, 8.0), la_x, la_y, 38.0 * la_x / 25),
-        (right[:, 0], right[:, 1], torch.full_like(la_x, 26.0), torch.full_like(la_x, 25.0), torch.full_like(la_x, 36)),
+        (-0.3 * la_x, torch.full_like(la_x, 4.0), la_x, la_y, 42.0 * la_x / 27),
+        (right[:, 0], right[:, 1], torch.full_like(la_x, 26.0), torch.full_like(la_x, 25.0), torch.full_like(la_x, 40)),
     ):
         roof = heart.rest_base_mm[:, None] - depth[:, None]
         reach = (base - roof) * 0.6
-        wide = 0.75 + 0.15 * reach / (0.6 * 36)  # fuller in systole
+        wide = 0.72 + 0.16 * reach / 24  # fuller in systole
         dx, dy, dz = x - centre_x[:, None], y - centre_y[:, None], z - roof - reach
         across = (dx / size_x[:, None]).square() + (dy / size_y[:, None]).square()
         outside.append(((across / wide.square() + (dz / reach).square()).sqrt() - 1) * 22)
@@ -132,5 +132,5 @@ def paint_atria(
     # the aortic root lies in front of the left atrium
     path = aorta_path(heart)
     root2 = _segment_distances2(points, path[:, :2])[:, 0]
-    _put(tissue, behind & (root2 < 15.5**2), Tissue.THIN_WALL)
-    _put(tissue, behind & (root2 < 13.5**2), Tissue.VESSEL)
+    _put(tissue, behind & (root2 < 14.0**2), Tissue.THIN_WALL)
+    _put(tissue, behind & (root2 < 12.5**2), Tissue.VESSEL)
