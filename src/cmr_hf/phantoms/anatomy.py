@@ -253,6 +253,7 @@ class Heart:
         grid, outer = self._grid, self.wall_at(phase, self._grid).outer.sqrt()
         reach = phase.rv_reach_mm[:, None] * self.rv_profile(grid)
         wide, right = outer.amax(1), (outer + reach).amax(1)
+        self._widest_mm, self._fullest = 1.15 * wide, 1.05 * self.rv_profile(grid).amax(1)
         half = torch.maximum((wide + right) / 2, torch.full_like(wide, 42.0))
         self.sac_mm = torch.stack(
             [half, torch.maximum(0.97 * wide, 0.72 * half), self._length * 0.57, (right - wide) / 2], 1
@@ -298,6 +299,10 @@ class Heart:
             heights.append((z - phase.base_mm[:, None]) / phase.length_mm[:, None])
             points.append(self.to_patient(torch.stack(deformation.bend(x, y, z), dim=2)))
         return torch.stack(points, dim=2), torch.stack(heights, dim=2)
+
+    def reach_mm(self, phase: Phase) -> Tensor:
+        """How far from the long axis ventricles and the fat on them reach at most, mm, shape `(batch,)`."""
+        return self._widest_mm + phase.rv_reach_mm * self._fullest + 16
 
     def bounds(self) -> tuple[Tensor, Tensor]:
         """Middle in LPS, shape `(batch, 3)`, and half axes in the heart's frame, shape `(batch, 3)`, in mm, of an

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from .anatomy import Heart
 
 
+_UNEVEN_MM = 12.0  # more than any outline of the wall strays from its mean
+
+
 @dataclass
 class Fields:
     """Irregularities of SD 1 at the points, each of shape `(batch, n)`: two wide, two of organs' detail, one fine."""
@@ -44,23 +47,35 @@ class Fields:
 def body_tissue(points: Tensor, heart: Heart) -> Tensor:
     """Which `Tissue` is at LPS points of shape `(batch, n, 3)`, ventricles and atria left out: uint8 `(batch, n)`."""
     tissue = torch.zeros(points.shape[:2], dtype=torch.uint8, device=points.device)
+    x, y, _ = points.unbind(2)
+    chest = heart.traits.chest_mm
+    skin = skin_depth(x, y - heart.front_mm[:, None], chest)
+    with _part(tissue, skin > -_UNEVEN_MM) as (few, near):
+        _trunk(few, points[:, near], skin[:, near], heart)
+    with _part(tissue, x.abs() > chest[:, :1] + 4) as (few, near):
+        _arms(few, x[:, near], y[:, near] - heart.front_mm[:, None], chest[:, :1])
+    return tissue
+
+
+def _trunk(tissue: Tensor, points: Tensor, skin: Tensor, heart: Heart) -> None:
+    """Paints what is under the skin, whose depth is `skin` on average, over `tissue` of shape `(b, n)`, in place."""
     x, y, z = points.unbind(2)
     place = 150 * heart.traits.habitus[:, 7:8]
     wide, detail = smooth_noise_at(points, 85.0, place), smooth_noise_at(points, 27.0, place)
     field = Fields(*wide, *detail, noise_at(x, y, z, 9.0, place))
     y = y - heart.front_mm[:, None]
-    inside, depth = _wall(tissue, x, y, z, heart, field)
-    _lungs(tissue, inside, points, heart, field)
-    _between(tissue, inside, points, y, depth, heart, field)
-    low = inside & (z < heart.traits.position_mm[:, 2:] + 15)  # nothing of the diaphragm is higher
+    inner = _wall(tissue, x, y, z, skin + 2.5 * field.wide, heart, field)
+    with _part(tissue, inner > 0) as (few, near):
+        part = field.select(near)
+        inside = inner[:, near] > 0
+        _lungs(few, inside, points[:, near], heart, part)
+        _between(few, inside, points[:, near], y[:, near], inner[:, near], heart, part)
+    low = (inner > 0) & (z < heart.traits.position_mm[:, 2:] + 15)  # nothing of the diaphragm is higher
     with _part(tissue, low) as (few, near):
-        paint_abdomen(few, points[:, near], inside[:, near], heart, field.select(near))
+        paint_abdomen(few, points[:, near], inner[:, near] > 0, heart, field.select(near))
     with _part(tissue, (x.abs() < 46) & (y > heart.traits.chest_mm[:, 1:] - 60)) as (few, near):
         _spine(few, x[:, near], y[:, near], z[:, near], heart, field.select(near))
-    with _part(tissue, x.abs() > heart.traits.chest_mm[:, :1] + 4) as (few, near):
-        _arms(few, x[:, near], y[:, near], heart.traits.chest_mm[:, :1])
     paint_great_vessels(tissue, points, heart)
-    return tissue
 
 
 @contextmanager
@@ -88,19 +103,42 @@ def wall_mm(heart: Heart) -> Tensor:
     return heart.traits.fat_mm[:, None] * 0.8 + 17
 
 
-def _wall(tissue: Tensor, x: Tensor, y: Tensor, z: Tensor, heart: Heart, field: Fields) -> tuple[Tensor, Tensor]:
-    """Skin, fat, two layers of muscle and the ribs between them; what is inside, and how deep in mm."""
+def _wall(tissue: Tensor, x: Tensor, y: Tensor, z: Tensor, depth: Tensor, heart: Heart, field: Fields) -> Tensor:
+    """Skin, fat, two layers of muscle and the ribs between them, from the `depth` in mm under the skin; how deep in mm
+    what is inside lies, negative in the wall."""
     one = heart.traits
     own = own_numbers(one.texture, 8, 30)[..., None]
     deep = y / one.chest_mm[:, 1:]
-    depth = skin_depth(x, y, one.chest_mm) + 2.5 * field.wide
     fat = one.fat_mm[:, None] * (0.8 + 0.15 * deep + 0.14 * field.other)
+    thick = (4.0 + 4 * own[:, 1]) * (1 + 0.3 * field.wide) + 4 * (deep > 0.2)
+    inner = depth - fat - 1.5 * field.detail - thick - 12.5  # what follows puts the wall's layers at the same depths
+    _put(tissue, inner > 0, Tissue.LUNG)
+    with _part(tissue, inner < _UNEVEN_MM) as (few, near):
+        x, y, z, depth, fat, thick, inner_here = (one[:, near] for one in (x, y, z, depth, fat, thick, inner))
+        _layers(few, (x, y, z), depth, fat, thick, inner_here, own, heart, field.select(near))
+    return inner
+
+
+def _layers(
+    tissue: Tensor,
+    place: tuple[Tensor, Tensor, Tensor],
+    depth: Tensor,
+    fat: Tensor,
+    thick: Tensor,
+    inner: Tensor,
+    own: Tensor,
+    heart: Heart,
+    field: Fields,
+) -> None:
+    """Paints the wall over `tissue`, in place: layers by their `depth`, `fat` and muscle (`thick`) over the ribs, up
+    to the pleura, where `inner` is 0; all in mm, shape `(b, n)`."""
+    x, y, z = place
+    one = heart.traits
     # fibres run along the wall: fine across it, long along it
     layered = noise_at(0.22 * x, depth, 0.22 * z + 0.15 * y, 10.0, 300 * own[:, 0])
     _put(tissue, depth > 0, Tissue.MUSCLE)
     _put(tissue, depth > 1.6, Tissue.FAT)
     _put(tissue, (depth > 1.6) & (layered > 2.3), Tissue.MUSCLE)  # septa
-    thick = (4.0 + 4 * own[:, 1]) * (1 + 0.3 * field.wide) + 4 * (deep > 0.2)
     outer = depth - fat - 0.9 * field.detail
     _put(tissue, outer > 0, Tissue.MUSCLE)
     _put(tissue, (outer > 1) & (layered > 1.05), Tissue.FAT)
@@ -124,10 +162,8 @@ def _wall(tissue: Tensor, x: Tensor, y: Tensor, z: Tensor, heart: Heart, field: 
     front = (y < 0) & (z > heart.traits.position_mm[:, 2:] - 45)
     _put(tissue, front & (sternum < 1.25), Tissue.BONE)
     _put(tissue, front & (sternum < 0.8), Tissue.MARROW)
-    inner = cage - 12.5 - 0.6 * field.detail
     _put(tissue, inner > -1.8 - field.other, Tissue.FAT)
     _put(tissue, inner > 0, Tissue.LUNG)
-    return inner > 0, inner
 
 
 def _lungs(tissue: Tensor, inside: Tensor, points: Tensor, heart: Heart, field: Fields) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-SIDE = 128  # voxels of the periodic cube
+SIDE = 128  # voxels of the periodic cube, a power of two
 _WAVE = 16  # voxels of its mean wavelength
 _STEP = 1 / 32  # of the stored whole numbers
 _SMOOTH_SIDE, _SMOOTH_WAVE = 64, 8
@@ -71,7 +71,9 @@ def noise_at(x: Tensor, y: Tensor, z: Tensor, wavelength_mm: float, offset: Tens
     scale = _WAVE / wavelength_mm
 
     def voxel(axis: Tensor, move: Tensor) -> Tensor:
-        return torch.add(move * scale + 64 * SIDE, axis, alpha=scale).to(torch.int32) % SIDE  # positive: rounds down
+        return torch.add(move * scale + 64 * SIDE, axis, alpha=scale).to(torch.int32) & (
+            SIDE - 1
+        )  # positive: rounds down
 
     index = (voxel(x, offset) * SIDE + voxel(y, -0.7 * offset)) * SIDE + voxel(z, 1.3 * offset)
     return _cube(str(x.device))[index].float() * _STEP

@@ -34,9 +34,29 @@ def paint_ventricles(tissue: Tensor, points: Tensor, heart: Heart, phase: Phase)
         few = tissue[:, back]
         paint_atria(few, points[:, back], (x[:, back], y[:, back], z[:, back]), heart, phase)
         tissue[:, back] = few
-    radius2 = x.square() + y.square()
-    radius = radius2.sqrt().clamp(min=1e-3)
     height = (z - phase.base_mm[:, None]) / phase.length_mm[:, None]
+    radius2 = x.square() + y.square()
+    reach = heart.reach_mm(phase)[:, None]
+    close = torch.nonzero(((height > -0.12) & (height < 1.06) & (radius2 < reach.square())).any(0)).flatten()
+    if not len(close):
+        return
+    few = tissue[:, close]
+    _walls(few, *(one[:, close] for one in (x, y, z, height, radius2)), heart, phase)
+    tissue[:, close] = few
+
+
+def _walls(
+    tissue: Tensor,
+    x: Tensor,
+    y: Tensor,
+    z: Tensor,
+    height: Tensor,
+    radius2: Tensor,
+    heart: Heart,
+    phase: Phase,
+) -> None:
+    """Paints the ventricles without the atria; places in the regular heart, each of shape `(b, n)`."""
+    radius = radius2.sqrt().clamp(min=1e-3)
     site = heart.site(height, x / radius, y / radius)
     within = (height > 0) & (height < 1)
     wall = heart.wall_at(phase, site)
