@@ -1,6 +1,8 @@
 # make demo   segment the sample heart that ships with the package  -> demo_output/
 # make test   run the tests            (PYTEST_ARGS="-k processor" to pass arguments to pytest, PYTEST_WORKERS=0 for one
 #             process; by default one a core)
+# make space  open the Gradio Space of spaces/ on http://127.0.0.1:7860
+# make test-browser  run the tests of the Space, those in headless Chromium too (Debian: apt install chromium)
 # make lint   ruff, rules and format
 # make clean  remove the environment and everything that was built
 #
@@ -19,7 +21,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint clean
+.PHONY: help demo test test-browser space lint clean
 
 help:
 	@sed -n -e '/^#/!q' -e 's/^# \{0,1\}//p' Makefile
@@ -29,6 +31,12 @@ demo: $(VENV)/.core
 
 test: $(VENV)/.dev
 	HF_HUB_OFFLINE=$${HF_HUB_OFFLINE:-1} $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
+
+space: $(VENV)/.space
+	$(BIN)/python spaces/app.py
+
+test-browser: $(VENV)/.browser
+	HF_HUB_OFFLINE=$${HF_HUB_OFFLINE:-1} $(BIN)/python -m pytest tests/spaces -m "browser or not slow" $(PYTEST_ARGS)
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .
@@ -56,6 +64,16 @@ $(VENV)/.dev: Makefile pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing cmr_hf with its training and development extras into $(VENV) (once)"
 	@$(PIP_INSTALL) -e '.[train,clinical,dev]'
 	@touch $@ $(VENV)/.core $(VENV)/.lint
+
+$(VENV)/.space: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing cmr_hf with the Space's extras into $(VENV) (once)"
+	@$(PIP_INSTALL) -e '.[clinical,space]'
+	@touch $@ $(VENV)/.core
+
+$(VENV)/.browser: pyproject.toml constraints.txt | $(VENV)/.dev
+	@echo "Installing the Space's extras and Playwright into $(VENV) (once)"
+	@$(PIP_INSTALL) -e '.[train,clinical,space,browser,dev]'
+	@touch $@ $(VENV)/.space
 
 $(VENV)/.lint: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing ruff into $(VENV) (once)"

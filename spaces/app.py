@@ -8,6 +8,8 @@ Environment: CMR_SPACE_WORKERS studies at a time (1), CMR_SPACE_QUEUE places in 
 
 import logging
 import os
+import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,9 +34,7 @@ WORKERS = int(os.environ.get("CMR_SPACE_WORKERS", "1"))
 QUEUE = int(os.environ.get("CMR_SPACE_QUEUE", "32"))
 MOST_UPLOAD = "2gb"
 EXAMPLE = "sax_cine"
-FAILED = (
-    "Something went wrong here, and it is not your file's name that tells why. Try once more; if it stays, report it."
-)
+FAILED = "Something went wrong on this side. Try once more; if it happens again, report what kind of file it was."
 WAITING = "The models are at work. A short-axis cine takes from ten seconds to a few minutes on a CPU."
 NOTHING = (None, "", "")
 Outputs = tuple[Any, ...]
@@ -158,12 +158,11 @@ def build() -> gr.Blocks:
                 )
             with gr.Column(scale=2, min_width=260):
                 example = gr.Button("Show a real heart", variant="primary", elem_id="example")
-                with gr.Accordion("More about it (optional)", open=False):
+                with gr.Accordion("Say more about it (optional)", open=False):
                     options = _options()
-                again = gr.Button("Assess again with these", elem_id="again")
-        status = gr.HTML(
-            pages.message("Hand in a study, or look at the one that is here."), elem_id="status", min_height=64
-        )
+                    again = gr.Button("Assess again with these", elem_id="again")
+        start = pages.message("Hand in a study, or look at the one that is here.")
+        status = gr.HTML(start, elem_id="status", min_height=64)
         pictures = gr.HTML(None, html_template="", js_on_load=viewer, elem_id="pictures")
         figures = gr.HTML("", elem_id="figures")
         downloads = gr.HTML("", elem_id="downloads")
@@ -190,7 +189,7 @@ def _options() -> list[gr.components.Component]:
     shows = gr.Dropdown(
         list(working.SHOWS),
         value=start,
-        label="A NIfTI file or picture shows",
+        label="What a NIfTI file or picture shows",
         info="DICOM says so itself.",
         elem_id="shows",
     )
@@ -240,4 +239,5 @@ def launch(**about: Any) -> Any:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that what is kept is deleted at the end
     launch(inbrowser=False)

@@ -63,6 +63,8 @@ class Deidentifier:
         with quiet():
             try:
                 self._made(dataset).save_as(target, enforce_file_format=False)
+            except ReadingError:
+                raise
             except Exception as error:  # damaged values raise many types, and one file never stops the rest
                 target.unlink(missing_ok=True)
                 kind = type(error).__name__
@@ -79,6 +81,8 @@ class Deidentifier:
             meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
         made = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
         made.update(self._kept(dataset))
+        if not len(made):
+            raise ReadingError("its header is damaged (nothing in it is known): export it again")
         who = str(dataset.get("PatientID") or "").strip() or str(dataset.get("PatientName") or "").strip(" ^").upper()
         if who:
             digest = hashlib.blake2b(who.encode(errors="replace"), digest_size=12, key=self._salt)

@@ -65,9 +65,8 @@ def downloads(shown: Path) -> str:
         file = shown / path
         if file.is_file():
             size = f"{max(1, round(file.stat().st_size / 1024))} kB"
-            items.append(
-                f'<li><a href="{address(file)}" download="{file.name}"><b>{name}</b></a><span>{what}, {size}</span></li>'
-            )
+            link = f'<a href="{address(file)}" download="{file.name}"><b>{name}</b></a>'
+            items.append(f"<li>{link}<span>{what}, {size}</span></li>")
         else:
             items.append(f"<li><b>{name}</b><span>{_why_missing(path)}</span></li>")
     return f'<nav class="downloads" aria-label="Downloads"><h2>Downloads</h2><ul>{"".join(items)}</ul></nav>'
@@ -116,10 +115,15 @@ def _doubts(made: Mapping[str, Any]) -> list[str]:
         return []
     found.sort(key=lambda pair: pair[0] != "error")
     errors = sum(kind == "error" for kind, _ in found)
-    words = f"Quality control: {errors} errors, {len(found) - errors} warnings" + (". Look first." if errors else "")
+    words = f"Quality control: {_counted(errors, 'error')}, {_counted(len(found) - errors, 'warning')}"
+    words += ". Look at these first." if errors else ""
     items = "".join(f'<li class="{escape(kind)}"><b>{escape(kind)}</b> {escape(text)}</li>' for kind, text in found)
     opened = " open" if errors else ""
     return [f'<details class="quality"{opened}><summary>{words}</summary><ul>{items}</ul></details>']
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _bullseyes(made: Mapping[str, Any], out: Path) -> list[str]:
@@ -189,11 +193,7 @@ def models_table(roles: Mapping[str, Mapping[str, str | None]]) -> str:
     """Which role has a model in this release, and which has none."""
     rows = "".join(
         f'<tr><th scope="row">{escape(name)}</th><td>{escape(str(one["what"]))}</td><td>'
-        + (
-            f"yes: {escape(str(one['model']))}"
-            if one["model"]
-            else "<b>no model yet</b>: not done, and the page says so"
-        )
+        + (f"yes: {escape(str(one['model']))}" if one["model"] else "<b>no model</b>: not done, and the page says so")
         + "</td></tr>"
         for name, one in roles.items()
     )

@@ -208,7 +208,7 @@ function marks(context, width, height, ratio, pixelsPerMm) {
 function curve(stack) {
   const found = Object.entries(stack.curves).filter(([name, values]) => CURVES[name] && values.some((one) => one > 0));
   if (!found.length || stack.phases < 2) return make("p", { class: "quiet" }, "No curve over time for this series.");
-  const [width, height, left, top, right, bottom] = [480, 220, 44, 14, 92, 34];
+  const [width, height, left, top, right, bottom] = [480, 226, 44, 20, 92, 34];
   const times = stack.times_ms ?? found[0][1].map((_, index) => index + 1), unit = found[0][0].includes("area") ? "cm²" : "ml";
   const most = 1.08 * Math.max(...found.flatMap(([, values]) => values)), first = times[0], last = times[times.length - 1];
   const x = (time) => left + ((time - first) / (last - first || 1)) * (width - left - right);
@@ -229,7 +229,7 @@ function curve(stack) {
   for (const [name, phase] of [["ED", stack.ed], ["ES", stack.es]]) {
     if (phase === null) continue;
     box.append(drawn("line", { x1: x(times[phase]), x2: x(times[phase]), y1: top, y2: height - bottom, class: "moment" }),
-      drawn("text", { x: x(times[phase]) + 4, y: top + 10, class: "strong" }, name));
+      drawn("text", { x: x(times[phase]), y: top - 5, class: "strong", "text-anchor": "middle" }, name));
   }
   const ends = [];
   for (const [name, values] of found) {
