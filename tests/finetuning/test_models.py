@@ -72,6 +72,18 @@ def test_layers_of_another_shape_and_the_last_one_for_other_labels_are_new(tmp_p
         assert all(torch.isfinite(value).all() for value in model.state_dict().values())
 
 
+def test_the_first_blocks_stay_as_they_are_if_asked():
+    model = build_model(recipe("2", freeze=1))
+    trained = {name for name, value in model.named_parameters() if value.requires_grad}
+    assert {name.split(".")[1] for name in trained if name.startswith("backbone.")} == {"layers", "layernorm"}
+    assert not any(name.startswith("backbone.layers.0.") for name in trained)
+    assert any(name.startswith("backbone.layers.1.") for name in trained)
+    with pytest.raises(ValueError, match="at most the 2 blocks"):
+        build_model(recipe("2", freeze=3))
+    with pytest.raises(ValueError, match="a number of blocks"):
+        recipe("2", freeze="most")
+
+
 def test_arms_differ_in_the_encoder_alone():
     vit, resnet, unet = (build_model(recipe("6", arm=arm)) for arm in ("vit", "resnet", "unet"))
     assert isinstance(unet, PlainUNet)

@@ -56,7 +56,10 @@ class RecipeArguments:
         {"backbone_config": {"model_type": "resnet"}},
     )
     init_from: str | None = _help("folder or Hub name of a backbone, of a ViT or ResNet of transformers, or of a model")
-    freeze: str | None = _help("encoder: train the head alone, on features as they are")
+    freeze: str | None = _help(
+        "encoder: train the head alone, on features as they are; a number: so many blocks of a ViT from the first, and "
+        "its patch embedding, stay as they are"
+    )
     lora: dict = _help("fields of peft.LoraConfig: of the encoder, train low-rank additions alone", {})
     layer_decay: float = _help("learning rate of each block over that of the next; 1 is none, 0.75 usual", 1.0)
     balance: bool = _help("see every class as often, whatever its number of samples", False)
@@ -78,8 +81,14 @@ class RecipeArguments:
             raise ValueError(f"give `experiment`, or `labels` of two classes or more, got {self.labels}")
         if self.arm == "unet" and self.kind != "segmentation":
             raise ValueError(f"`arm` unet segments only, got it for {self.kind}: take vit or resnet")
-        if self.freeze not in (None, "encoder") or (self.freeze and self.arm == "unet"):
-            raise ValueError(f"`freeze` must be encoder or left out, and is not for arm unet, got {self.freeze!r}")
+        if self.freeze is not None:
+            self.freeze = str(self.freeze)
+        blocks = self.freeze is not None and self.freeze.isdecimal() and self.arm == "vit"
+        if not (self.freeze is None or blocks or (self.freeze == "encoder" and self.arm != "unet")):
+            raise ValueError(
+                f"`freeze` must be encoder (not for arm unet), a number of blocks (for arm vit) or left out, got "
+                f"{self.freeze!r} for {self.arm}"
+            )
         if self.lora and (self.arm != "vit" or self.freeze):
             raise ValueError("`lora` is for arm vit and freezes the encoder by itself: leave `freeze` out")
         if not 0 < self.layer_decay <= 1:

@@ -84,12 +84,15 @@ def features_of(model: nn.Module, processor: CMRImageProcessor, samples: Sequenc
     return torch.cat(parts)
 
 
-def fit_linear(features: torch.Tensor, labels: torch.Tensor, classes: int, strength: float = 1.0) -> nn.Linear:
+def fit_linear(
+    features: torch.Tensor, labels: torch.Tensor, classes: int, strength: float = 1.0, balance: bool = False
+) -> nn.Linear:
     """One linear layer by cross-entropy, to the optimum (L-BFGS), on features of mean 0 and deviation 1.
 
     Args:
         features (`torch.Tensor` of shape `(n, d)`), labels (`(n,)`).
         strength (`float`): of the squared norm of the weights, over n, as scikit-learn's 1 / C.
+        balance (`bool`): every class counts as much, as scikit-learn's `class_weight="balanced"`.
 
     Returns:
         A layer for features as they are: the scaling is in its weights.
@@ -101,9 +104,15 @@ def fit_linear(features: torch.Tensor, labels: torch.Tensor, classes: int, stren
     nn.init.zeros_(layer.bias)
     optimizer = torch.optim.LBFGS(layer.parameters(), max_iter=200, line_search_fn="strong_wolfe")
 
+    counts = torch.bincount(labels, minlength=classes).clamp(min=1)
+    weights = len(labels) / (int((torch.bincount(labels) > 0).sum()) * counts.float()) if balance else None
+
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        loss = F.cross_entropy(layer(scaled), labels) + strength / (2 * len(labels)) * layer.weight.square().sum()
+        loss = (
+            F.cross_entropy(layer(scaled), labels, weight=weights)
+            + strength / (2 * len(labels)) * layer.weight.square().sum()
+        )
         loss.backward()
         return loss
 

@@ -185,11 +185,25 @@ def settled(model: PreTrainedModel, recipe: RecipeArguments) -> PreTrainedModel:
     """Freezes what the recipe does not train, and adds LoRA's matrices."""
     if recipe.attention and recipe.arm == "vit":
         model.set_attn_implementation(recipe.attention)
-    if recipe.freeze:
+    if recipe.freeze == "encoder":
         model.backbone.requires_grad_(False)
+    elif recipe.freeze:
+        freeze_blocks(model.backbone, int(recipe.freeze))
     if recipe.lora:
         add_lora(model.backbone, recipe.lora)
     return model
+
+
+def freeze_blocks(backbone: nn.Module, count: int) -> None:
+    """Leaves the patch embedding and the first blocks of a ViT as they are, in place.
+
+    Raises:
+        ValueError: not so many blocks.
+    """
+    if count > len(backbone.layers):
+        raise ValueError(f"`freeze` needs at most the {len(backbone.layers)} blocks of the encoder, got {count}")
+    for part in (backbone.embeddings, *backbone.layers[:count]):
+        part.requires_grad_(False)
 
 
 def add_lora(backbone: nn.Module, settings: dict[str, Any]) -> None:
