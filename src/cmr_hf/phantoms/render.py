@@ -82,7 +82,8 @@ def render(
     phase = each.phase(time)
 
     points = planes.points(through, in_plane)
-    tissue = _look_up(each, planes, points, phase, dither=scanner.smooths and contrast not in MAPS)
+    boxes = _heart_boxes(heart, planes, points.shape[2])
+    tissue = _look_up(each, planes, points, phase, boxes, dither=scanner.smooths and contrast not in MAPS)
     masks = _masks(tissue, in_plane, contrast in SHOWS_SCAR)
     landmarks = planes.insertions(each, phase)
     post = torch.full((count,), contrast in POST_CONTRAST, device=heart.device)
@@ -102,7 +103,7 @@ def render(
 
     volumes = each.volumes(phase)
     volumes["lv_ed"] = each.traits.edv_ml
-    volumes["lv_es"] = each.volumes(each.phase(each.traits.es_time))["lv"]
+    volumes["lv_es"] = heart.volumes(heart.phase(heart.traits.es_time))["lv"][planes.heart]
     return Phantoms(
         images,
         masks,
@@ -208,7 +209,7 @@ def _scan(
     return images * gain.pow(-evened)
 
 
-def _look_up(each: Heart, planes: Planes, points: Tensor, phase: Phase, dither: bool) -> Tensor:
+def _look_up(each: Heart, planes: Planes, points: Tensor, phase: Phase, boxes: Tensor, dither: bool) -> Tensor:
     """Tissue at sample points (m, through, s, s, 3): (m, through, s, s).
 
     What surrounds the heart is looked up once for all layers: in the middle of the slice, or with `dither` at depths
@@ -218,7 +219,6 @@ def _look_up(each: Heart, planes: Planes, points: Tensor, phase: Phase, dither: 
     count, through = points.shape[:2]
     steps = torch.arange(count, device=points.device).split(1 if points.device.type == "cpu" else count)
     tissue = torch.empty(points.shape[:4], dtype=torch.uint8, device=points.device)
-    boxes = _heart_boxes(each, planes, points.shape[2])
     if dither and through > 2:
         _jitter_depths(points, planes)
     for step in steps:
@@ -251,13 +251,13 @@ def _jitter_depths(points: Tensor, planes: Planes) -> None:
         points[:, -1, row::2, column::2] -= step
 
 
-def _heart_boxes(each: Heart, planes: Planes, size: int) -> Tensor:
+def _heart_boxes(heart: Heart, planes: Planes, size: int) -> Tensor:
     """First and last + 1 sample along rows and columns that the heart can reach: (m, 2, 2), int64 on the CPU."""
-    middle, half = each.bounds()
+    middle, half = (one[planes.heart] for one in heart.bounds())
     place = planes.to_pixels(middle[:, None])[:, 0, :2]  # (m, 2): row, column
     spacing = planes.affine[:, :3, [1, 0]].norm(dim=1)
     along = planes.affine[:, :3, [1, 0]] / spacing[:, None]  # (m, 3, 2)
-    reach = ((each.traits.rotation.transpose(1, 2) @ along) * half[:, :, None]).norm(dim=1) / spacing
+    reach = ((heart.traits.rotation[planes.heart].transpose(1, 2) @ along) * half[:, :, None]).norm(dim=1) / spacing
     fine = size / planes.size
     edges = torch.stack([(place - reach).floor(), (place + reach).ceil() + 1], dim=2) * fine
     return edges.long().clamp(0, size).cpu()
