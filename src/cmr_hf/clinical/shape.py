@@ -141,7 +141,7 @@ class ShapeClassifier:
         try:
             fields = json.loads(path.read_text(encoding="utf-8"))
             made = cls(**{name: _frozen(value) for name, value in fields.items()})
-        except (TypeError, ValueError) as error:
+        except (AttributeError, TypeError, ValueError) as error:
             raise ValueError(f"`path` needs a shape classifier's JSON, {path.name} is none: {error}") from None
         strange = sorted(set(made.features) - set(FEATURES))
         shape = (len(made.classes), len(made.features))
