@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -26,7 +27,7 @@ def keep_largest_components(labels: torch.Tensor, classes: Sequence[int]) -> tor
         `torch.Tensor` of the same shape and type.
     """
     cleaned = labels.clone()
-    box = box_of(one_of(labels, classes))
+    box = box_of(labels) if classes else None
     if box is None:
         return cleaned
     heart = cleaned[..., box[0], box[1]]  # a view: what is taken away here is taken away there
@@ -50,9 +51,10 @@ def one_of(labels: torch.Tensor, classes: Sequence[int]) -> torch.Tensor:
     return found
 
 
-def box_of(mask: torch.Tensor) -> tuple[slice, slice] | None:
-    """Rows and columns outside of which a mask `(t, z, y, x)` is empty, from a cell's first; `None` without any."""
-    rows, columns = (torch.nonzero(mask.any(0).any(0).any(1 - axis)).flatten().tolist() for axis in (0, 1))
+def box_of(labels: torch.Tensor) -> tuple[slice, slice] | None:
+    """Rows and columns outside of which labels `(t, z, y, x)` are 0, from a cell's first; `None` without any."""
+    anywhere = labels.flatten(0, 1).amax(dim=0)
+    rows, columns = (torch.nonzero(anywhere.amax(dim=1 - axis)).flatten().tolist() for axis in (0, 1))
     if not rows:
         return None
     return tuple(slice(found[0] // CELL * CELL, found[-1] + 1) for found in (rows, columns))
@@ -74,23 +76,26 @@ def following_pieces(mask: torch.Tensor, least: float) -> torch.Tensor:
         mask (`torch.Tensor` of shape `(t, z, y, x)`, bool): one structure.
         least (`float`): share of a piece, 0 … 1, that must lie where the structure was in the last slice that has any.
     """
-    numbers = numbered_pieces(pixels_per_cell(mask) > 0, (2, 3))
-    pieces = numbers.repeat_interleave(CELL, dim=-2).repeat_interleave(CELL, dim=-1)
-    pieces = pieces[..., : mask.shape[-2], : mask.shape[-1]] * mask
-    count, most = mask.shape[1], int(numbers.max()) + 1
-    kept = mask.clone()
-    for phase, fullest in enumerate(mask.sum((-2, -1)).argmax(dim=1).tolist()):
-        for outward in (range(fullest + 1, count), range(fullest - 1, -1, -1)):
-            last = mask[phase, fullest]
+    cells = pixels_per_cell(mask) > 0
+    numbers = numbered_pieces(cells.view(-1, 1, *cells.shape[2:]), (2, 3)).view(cells.shape)  # anew in each slice
+    wide = numbers.repeat_interleave(CELL, dim=-2).repeat_interleave(CELL, dim=-1)
+    pieces = (wide[..., : mask.shape[-2], : mask.shape[-1]] * mask).flatten(2).numpy()
+    most, masks = int(numbers.max()) + 1, mask.flatten(2).numpy()
+    kept = masks.copy()
+    for phase, sizes in enumerate(masks.sum(-1)):
+        fullest = int(sizes.argmax())
+        for outward in (range(fullest + 1, len(sizes)), range(fullest - 1, -1, -1)):
+            last = masks[phase, fullest]
             for z in outward:
+                if not sizes[z]:
+                    continue
                 piece = pieces[phase, z]
-                sizes = torch.bincount(piece.flatten(), minlength=most)
-                shared = torch.bincount(piece[last], minlength=most)
-                stays = shared >= least * sizes
+                shared = np.bincount(piece[last], minlength=most)
+                stays = shared >= least * np.bincount(piece, minlength=most)
                 stays[0] = False
                 kept[phase, z] = stays[piece]
                 last = kept[phase, z] if kept[phase, z].any() else last
-    return kept
+    return torch.from_numpy(kept).view(mask.shape)
 
 
 def pixels_per_cell(mask: torch.Tensor) -> torch.Tensor:

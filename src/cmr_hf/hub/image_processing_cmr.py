@@ -1,10 +1,12 @@
 """Pixels and millimetres in, `pixel_values` out; and masks back on the source grid."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from types import EllipsisType
 from typing import Any
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 from transformers.image_processing_base import BatchFeature, ImageProcessingMixin
 from transformers.image_processing_utils import BaseImageProcessor
 from transformers.utils import logging
@@ -14,6 +16,7 @@ from .landmarks_cmr import read_landmarks
 logger = logging.get_logger(__name__)
 
 LARGEST_SIDE = 8192
+VECTOR = 16  # float32 values in the widest register
 LARGEST_VALUE = 1e37  # the range of one slice must not overflow float32
 
 
@@ -68,10 +71,32 @@ def percentile_per_slice(values: torch.Tensor, percentile: float) -> torch.Tenso
     """Linear-interpolated percentile of each row of `values` of shape `(n, pixels)`."""
     rank = (values.shape[1] - 1) * percentile / 100
     lower = int(rank)
-    upper = min(lower + 1, values.shape[1] - 1)
-    low = values.kthvalue(lower + 1, dim=1).values
-    high = values.kthvalue(upper + 1, dim=1).values
+    parted = torch.from_numpy(np.partition(values.numpy(), lower, axis=1))  # ten times as fast as kthvalue
+    low = parted[:, lower]
+    high = parted[:, lower + 1 :].amin(dim=1) if lower + 1 < values.shape[1] else low
     return low + (high - low) * (rank - lower)
+
+
+def finite(maps: torch.Tensor) -> torch.Tensor:
+    """The same in float32, looked through in one pass, a tenth of the time of `torch.isfinite`.
+
+    Raises:
+        ValueError: NaN or infinite values.
+    """
+    if maps.numel() and not torch.isfinite(torch.stack(torch.aminmax(maps))).all():
+        raise ValueError("the model gave NaN or infinite values: load it in float32 or bfloat16, not float16")
+    return maps.float()
+
+
+def softmax_per_pixel(maps: torch.Tensor) -> torch.Tensor:
+    """Softmax over the channels of `(channels, rows, columns)`; what a pixel gets does not depend on the size.
+
+    Filled up to whole vector registers, because torch takes the exponentials of a remainder by another formula.
+    """
+    flat, pixels = maps.flatten(1), maps[0].numel()
+    if pixels % VECTOR:
+        flat = F.pad(flat, (0, -pixels % VECTOR))
+    return flat.softmax(dim=0)[:, :pixels].unflatten(1, maps.shape[1:])
 
 
 class CMRImageProcessor(BaseImageProcessor):
@@ -143,7 +168,7 @@ class CMRImageProcessor(BaseImageProcessor):
             self._process(to_slices(item, stack_channels), spacing)
             for item, spacing in zip(items, spacings, strict=True)
         ]
-        pixel_values = torch.cat(batches)
+        pixel_values = batches[0] if len(batches) == 1 else torch.cat(batches)
         return BatchFeature({"pixel_values": pixel_values if return_tensors == "pt" else pixel_values.numpy()})
 
     def _spacings(self, spacing_mm: Any, count: int) -> list[tuple[float, float]]:
@@ -169,17 +194,18 @@ class CMRImageProcessor(BaseImageProcessor):
         rows, (top, bottom) = resampling_matrix(height, spacing_mm[0], self.size, self.spacing_mm)
         columns, (left, right) = resampling_matrix(width, spacing_mm[1], self.size, self.spacing_mm)
         flat = slices.flatten(0, 1)  # (n, c, h, w) -> (n·c, h, w)
-        crop = torch.full((flat.shape[0], self.size, self.size), -1.0)
+        crop = torch.full((len(slices), 3, self.size, self.size), -1.0)
         if top == bottom or left == right:  # the image is smaller than one pixel of the crop
-            return crop.unflatten(0, slices.shape[:2]).expand(-1, 3, -1, -1).contiguous()
+            return crop
         real = rows[top:bottom] @ flat @ columns[left:right].T
         values = real.flatten(1)
         low = values.amin(dim=1)[:, None, None]
         high = percentile_per_slice(values, self.percentile)[:, None, None]
         rounding = 1e-5 * torch.maximum(low.abs(), high.abs())  # a constant image must not become its rounding errors
         reach = torch.where(high - low > rounding, high - low, torch.inf)
-        crop[:, top:bottom, left:right] = ((real - low) / reach).clamp(0, 1) * 2 - 1
-        return crop.unflatten(0, slices.shape[:2]).expand(-1, 3, -1, -1).contiguous()
+        scaled = real.sub_(low).div_(reach).clamp_(0, 1).mul_(2).sub_(1)
+        crop[..., top:bottom, left:right] = scaled.unflatten(0, slices.shape[:2])
+        return crop
 
     def to_source_grid(self, maps: torch.Tensor, size: Sequence[int], spacing_mm: Any = None) -> torch.Tensor:
         """Interpolates maps on the crop (logits, heatmaps) to the grid they came from.
@@ -195,16 +221,25 @@ class CMRImageProcessor(BaseImageProcessor):
         Raises:
             ValueError: NaN or infinite values in the maps.
         """
-        if not torch.isfinite(maps).all():
-            raise ValueError("the model gave NaN or infinite values: load it in float32 or bfloat16, not float16")
+        covered, parts = self._covered(maps, size, spacing_mm)
+        source = maps.new_full((*maps.shape[:2], size[0], size[1]), torch.nan, dtype=torch.float32)
+        for number, part in enumerate(parts):
+            source[number][covered] = part
+        return source
+
+    def _covered(
+        self, maps: torch.Tensor, size: Sequence[int], spacing_mm: Any
+    ) -> tuple[tuple[slice | EllipsisType, ...], Iterator[torch.Tensor]]:
+        """Where on the source grid the crop reaches, and each slice's maps there, `(channels, rows, columns)`.
+
+        One slice after the other: each stays in the processor's cache through all that is done with it.
+        """
         spacing = self.spacing_or_default(spacing_mm)
         side = maps.shape[-1]
         rows, (top, bottom) = resampling_matrix(side, self.spacing_mm, size[0], spacing[0])
         columns, (left, right) = resampling_matrix(side, self.spacing_mm, size[1], spacing[1])
-        rows, columns = rows.to(maps.device), columns.to(maps.device)
-        source = maps.new_full((*maps.shape[:2], size[0], size[1]), torch.nan, dtype=torch.float32)
-        source[..., top:bottom, left:right] = rows[top:bottom] @ maps.float() @ columns[left:right].T
-        return source
+        rows, columns = rows[top:bottom].to(maps.device), columns[left:right].T.to(maps.device)
+        return (..., slice(top, bottom), slice(left, right)), (rows @ finite(one) @ columns for one in maps)
 
     def post_process_semantic_segmentation(
         self,
@@ -248,12 +283,26 @@ class CMRImageProcessor(BaseImageProcessor):
             Labels of shape `(n, rows, columns)`, uint8, and probabilities `(n, classes, rows, columns)`, float32, on
             the CPU; certain background where the crop does not reach.
         """
-        source = self.to_source_grid(logits.cpu(), size, spacing_mm)
-        unseen = source[:, 0].isnan()
-        probabilities = source.softmax(dim=1).nan_to_num_(0.0)
-        probabilities[:, 0].masked_fill_(unseen, 1.0)
-        labels = source.nan_to_num_().max(dim=1).indices  # on the CPU ten times as fast as argmax
-        return labels.masked_fill_(unseen, 0).to(torch.uint8), probabilities
+        covered, parts = self._covered(logits.cpu(), size, spacing_mm)
+        labels = torch.zeros(len(logits), size[0], size[1], dtype=torch.uint8)
+        probabilities = torch.zeros(*logits.shape[:2], size[0], size[1])
+        probabilities[:, 0] = 1.0
+        for number, part in enumerate(parts):
+            labels[number][covered] = part.max(dim=0).indices  # on the CPU ten times as fast as argmax
+            probabilities[number][covered] = softmax_per_pixel(part)
+        return labels, probabilities
+
+    def segment_with_confidence(
+        self, logits: torch.Tensor, size: Sequence[int], spacing_mm: Any = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `segment`, but of the probabilities only the greatest of each pixel, `(n, rows, columns)`."""
+        covered, parts = self._covered(logits.cpu(), size, spacing_mm)
+        labels = torch.zeros(len(logits), size[0], size[1], dtype=torch.uint8)
+        confidence = torch.ones(len(logits), size[0], size[1])
+        for number, part in enumerate(parts):
+            labels[number][covered] = part.max(dim=0).indices
+            confidence[number][covered] = softmax_per_pixel(part).amax(dim=0)
+        return labels, confidence
 
     def post_process_landmark_detection(
         self,
@@ -297,14 +346,12 @@ class CMRImageProcessor(BaseImageProcessor):
             Points of shape `(n, landmarks, 2)`, (row, column) in source pixels, and scores `(n, landmarks)`, the
             probability that the landmark lies within 4 sigma of the point; float32 on the CPU.
         """
-        if not torch.isfinite(logits).all():
-            raise ValueError("the model gave NaN or infinite values: load it in float32 or bfloat16, not float16")
         spacing = self.spacing_or_default(spacing_mm)
         side = logits.shape[-1]
         inside = torch.zeros(side, side, dtype=torch.bool)
         edges = [resampling_matrix(size[axis], spacing[axis], side, self.spacing_mm)[1] for axis in (0, 1)]
         inside[edges[0][0] : edges[0][1], edges[1][0] : edges[1][1]] = True
-        points, scores = read_landmarks(logits.cpu().float().where(inside, torch.finfo(torch.float32).min), sigma)
+        points, scores = read_landmarks(finite(logits.cpu()).where(inside, torch.finfo(torch.float32).min), sigma)
         sides = torch.tensor([float(size[0]), float(size[1])])
         step = self.spacing_mm / torch.tensor(spacing, dtype=torch.float32)
         points = (points - (side - 1) / 2) * step + (sides - 1) / 2
@@ -336,8 +383,9 @@ def to_slices(image: Any, stack_channels: bool = False) -> torch.Tensor:
         raise ValueError(
             f"an image side must be 1 to {LARGEST_SIDE} pixels and no axis empty, got {tuple(array.shape)}: crop it"
         )
-    broken = array.numel() - int((array.abs() < LARGEST_VALUE).sum())
-    if broken:
+    least, most = torch.aminmax(array)
+    if not (-LARGEST_VALUE < least and most < LARGEST_VALUE):
+        broken = array.numel() - int((array.abs() < LARGEST_VALUE).sum())
         raise ValueError(
             f"{broken} of {array.numel()} pixels are NaN, infinite or beyond {LARGEST_VALUE:g}: "
             "replace them (numpy.nan_to_num) or leave the slice out"

@@ -42,21 +42,25 @@ class CMRSegmentationPipeline(SlicewisePipeline):
         names = {int(index): name for index, name in self.model.config.id2label.items()}
         spacing = self.image_processor.spacing_or_default(image.spacing_mm)
         size = image.pixels.shape[-2:]
-        labels, best, probabilities = [], [], []
+        labels, foreground, probabilities, everywhere = [], [], [], 0.0
         for start in range(0, len(model_outputs), SLICES_AT_ONCE):
             logits = torch.cat([output["answers"] for output in model_outputs[start : start + SLICES_AT_ONCE]])
-            found, chances = self.image_processor.segment(logits, size, spacing)
-            labels.append(found)
-            best.append(chances.amax(dim=1))
             if return_probabilities:
+                found, chances = self.image_processor.segment(logits, size, spacing)
                 probabilities.append(chances.numpy())
+                confidence = chances.amax(dim=1)
+            else:
+                found, confidence = self.image_processor.segment_with_confidence(logits, size, spacing)
+            labels.append(found)
+            foreground.append(confidence.numpy()[found.numpy() > 0])
+            everywhere += float(confidence.numpy().sum(dtype=np.float64))
         stacked = torch.cat(labels)
         shape = (1,) * (4 - image.pixels.ndim) + image.pixels.shape  # (t, z, y, x)
         cleaned = keep_largest_components(stacked.view(shape), self.model.config.single_component_labels or [])
-        kept = (cleaned.flatten() == stacked.flatten()).numpy()
         flat = cleaned.flatten().numpy()
-        totals = np.bincount(flat[kept], weights=torch.cat(best).flatten().numpy()[kept], minlength=len(names))
-        counts = np.bincount(flat[kept], minlength=len(names))
+        totals, counts = sums_per_class(
+            stacked.flatten().numpy(), flat, np.concatenate(foreground), everywhere, len(names)
+        )
         result = {
             "segmentation": flat.reshape(image.pixels.shape),
             "labels": names,
@@ -73,3 +77,28 @@ class CMRSegmentationPipeline(SlicewisePipeline):
             slices = np.concatenate(probabilities)  # (n, classes, y, x)
             result["probabilities"] = np.moveaxis(slices, 1, 0).reshape(len(names), *image.pixels.shape)
         return result
+
+
+def sums_per_class(
+    found: np.ndarray, cleaned: np.ndarray, foreground: np.ndarray, everywhere: float, classes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sum of the confidence, and number of pixels, of each class, without the pixels of islands.
+
+    Most pixels are background, whose sum is what the others leave; float64 holds these sums without rounding.
+
+    Args:
+        found, cleaned (`np.ndarray` of shape `(pixels,)`): labels before and after islands were taken away.
+        foreground (`np.ndarray` of shape `(n,)`): confidence where `found` is not background.
+        everywhere (`float`): sum of the confidence of all pixels.
+        classes (`int`): number of classes.
+
+    Returns:
+        Two arrays of shape `(classes,)`.
+    """
+    at = np.flatnonzero(found)
+    kept = cleaned[at] == found[at]
+    totals = np.bincount(found[at[kept]], weights=foreground[kept], minlength=classes)
+    counts = np.bincount(found[at[kept]], minlength=classes)
+    totals[0] = everywhere - foreground.sum(dtype=np.float64)
+    counts[0] = len(found) - len(at)
+    return totals, counts
