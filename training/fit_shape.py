@@ -118,10 +118,10 @@ def rows_of(data: str, hearts: Hearts, chances: dict[str, dict[str, float]]) -> 
 
 
 def score(rows: list[dict]) -> float:
-    pairs = [
-        (DISEASES.index(row["predicted"]) if row["predicted"] else -1, DISEASES.index(row["truth"])) for row in rows
-    ]
-    return class_accuracy([one for one, _ in pairs], [other for _, other in pairs], len(DISEASES)).balanced
+    """Balanced accuracy; a heart without a guess counts as one of the next class."""
+    truth = [DISEASES.index(row["truth"]) for row in rows]
+    guesses = [row["predicted"] or DISEASES[(own + 1) % len(DISEASES)] for row, own in zip(rows, truth, strict=True)]
+    return class_accuracy([DISEASES.index(one) for one in guesses], truth, len(DISEASES)).balanced
 
 
 def keep(options: argparse.Namespace, rows: list[dict], side: str, notes: list[str], folder: Path) -> None:
