@@ -3,6 +3,7 @@
 import pytest
 
 from cmr_hf.assessment import ROLES, Models
+from cmr_hf.clinical.shape import ShapeClassifier
 from cmr_hf.weights import known_names
 from tests.model_factory import tiny_classifier, tiny_model, tiny_processor, tiny_segmenter
 
@@ -61,3 +62,16 @@ def test_when_a_model_is_for_another_task_then_it_is_refused(tmp_path):
     models = Models({"cine-view": saved(tmp_path / "mine", tiny_model("cmr-lge-detection"))})
     with pytest.raises(ValueError, match="got one of cmr-lge-detection"):
         models.load("cine-view")
+
+
+def test_diseases_by_shape_are_told_where_they_are_asked_for(tmp_path, monkeypatch):
+    file = tmp_path / "disease-shape" / "classifier.json"
+    monkeypatch.setattr("cmr_hf.assessment.models.SHAPE_CLASSIFIER", file)
+    assert Models().shape is None
+    assert "disease-by-shape" not in Models().about()
+    file.parent.mkdir()
+    one = ShapeClassifier(("NORM", "DCM"), ("lv_ef",), (0.5,), (0.1,), ((1.0,), (-1.0,)), (0.0, 0.0))
+    one.save(file)
+    assert Models().shape == one
+    assert Models().about()["disease-by-shape"]["model"] == "disease-shape"
+    assert Models({"disease": None}).shape is None

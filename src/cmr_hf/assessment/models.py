@@ -11,13 +11,15 @@ import torch
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
+from ..clinical.shape import ShapeClassifier
 from ..hub.image_processing_cmr import CMRImageProcessor
 from ..hub.modeling_cmr import CMRForImageClassification, CMRForLandmarkDetection, CMRForSemanticSegmentation
-from ..weights import embedded, known_names
+from ..weights import SHAPE_CLASSIFIER, embedded, known_names
 
 logger = logging.get_logger(__name__)
 
 CHUNK = 1 << 20
+SHAPE_ROLE = "disease-by-shape"
 # how models may call what the package numbers (`clinical.volumes.LABEL_NAMES`)
 LABEL_IDS = {"background": 0, "lv": 1, "lv cavity": 1, "myocardium": 2, "rv": 3, "la": 4, "ra": 5, "scar": 6}
 
@@ -137,6 +139,13 @@ class Models:
             self._digests[name] = _digest(self._places[name])
         return self._digests[name]
 
+    @property
+    def shape(self) -> ShapeClassifier | None:
+        """What tells diseases from measured volumes and walls, if this release has one and diseases are asked for."""
+        if "disease" in self._off or not SHAPE_CLASSIFIER.is_file():
+            return None
+        return ShapeClassifier.load(SHAPE_CLASSIFIER)
+
     def load(self, name: str) -> LoadedModel:
         """The model of a role, opened once. Encoders with equal weights are kept once.
 
@@ -182,6 +191,12 @@ class Models:
             )
             if licence:
                 told[name]["weights_license"] = licence
+        if self.shape is not None:
+            folder = SHAPE_CLASSIFIER.parent
+            told[SHAPE_ROLE] = {
+                "model": folder.name,
+                "sha256": hashlib.sha256(SHAPE_CLASSIFIER.read_bytes()).hexdigest(),
+            }
         return told
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ..clinical.curves import find_phases, volume_curve
+from ..clinical.shape import ShapeClassifier, shape_features
 from ..clinical.stacks import base_to_apex
 from ..clinical.volumes import LV, MYOCARDIUM, SCAR, slice_areas_mm2
 from ..hub.classifying_cmr import at_level
@@ -14,7 +15,7 @@ from ..hub.pipeline_cmr_lge_detection import levels
 from .asking import Asker, Pixels, content_of, sampled
 from .consistency import made_consistent
 from .hand_masks import hand_mask
-from .inference import Masks, Request
+from .inference import Classes, Masks, Request
 from .measuring import (
     Landmarks,
     Lender,
@@ -184,6 +185,19 @@ def _three(stack: StackAssessment, role: str) -> np.ndarray | str:
         return "not measured: diseases need a cine with ED and ES"
     ed, es = found
     return np.array([(t, at_level(order, BASAL)) for t in (ed, -(-(ed + es) // 2), es)])
+
+
+def told_by_shape(stacks: list[StackAssessment], classifier: ShapeClassifier | None) -> None:
+    """Disease from the volumes and walls of every short-axis cine that was measured, beside what the images say."""
+    for stack in stacks:
+        made = stack.measured
+        if classifier is None or stack.kind != "cine SAX" or made.ed is None or made.es is None:
+            continue
+        found = shape_features(stack.labels[made.ed], stack.labels[made.es], stack.source.stack.spacing_mm)
+        if isinstance(found, str):
+            stack.not_measured.append(found)
+        else:
+            made.classes["disease_by_shape"] = Classes(classifier.chances(found), 1.0)
 
 
 def measured(stacks: list[StackAssessment], pixels: Pixels, subject: Subject, failed: Failed) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
+SHAPE_CLASSIFIER = FOLDER / "disease-shape" / "classifier.json"  # of `clinical.shape`; no transformers model
 SHARED = FOLDER / "shared"  # what several models have in common, named by their model.safetensors.index.json
 ALIASES = {"lge-sax": "cine-sax"}  # a task -> the model that answers it as well
 
