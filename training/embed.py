@@ -2,11 +2,12 @@
 
     python training/embed.py --model runs/segment_all/best --name cine-sax --labels 0 1 2 3 --share \
         --license cc-by-nc-sa-4.0 --results acdc.json --also lge=emidec.json
-    python training/embed.py --model runs/view/best --name cine-view --license cc-by-nc-sa-4.0 --results view.json
+    python training/embed.py --model runs/view/best --name cine-view --license cc-by-nc-sa-4.0 \
+        --measured runs/measured/2_view runs/measured/2_view_phantoms
 
 `--results`, `--also` and `--control-results` are what `training/evaluate.py --side test` wrote, of this model and of
-the plain U-Net. A control and earlier weights that are embedded already stay in the results, the latter as `earlier`,
-if the new ones went on from them.
+the plain U-Net; `--measured` are folders of its `--experiment`, or of a cross-validation. A control and earlier weights
+that are embedded already stay in the results, the latter as `earlier`, if the new ones went on from them.
 
 Weights that a model has in common with those in `weights/shared` are not stored again. `--share` first writes that
 folder anew from this model: its encoder, and its decoder but for the last layer; embed all others after it. Licence and
@@ -18,10 +19,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import PreTrainedModel
 
 import cmr_hf
+from cmr_hf.data.experiments import EXPERIMENTS
+from cmr_hf.evaluation.cases import load
+from cmr_hf.evaluation.estimates import VALUES, estimate, estimate_of_chances
+from cmr_hf.evaluation.tables import lines_of
 from cmr_hf.publishing import save_embedded, write_part
 from cmr_hf.weights import FOLDER, SHARED
 
@@ -74,6 +80,34 @@ def write_shared(model: PreTrainedModel) -> None:
             write_part(SHARED / f"{part}.safetensors", chosen)
 
 
+def section_of(folder: Path) -> dict:
+    """Numbers of a measurement by class, as a card shows them: mean and interval, no patient."""
+    found = load(folder)
+    value = VALUES[found.kind]
+    metric = "accuracy" if value == "right" else value
+    about = found.about
+    section: dict[str, Any] = {"dataset": "+".join(about["datasets"]), "side": about["side"]}
+    section |= {"patients": len(found.patients), "notes": about.get("notes", []), metric: {}}
+    for name, level in lines_of(EXPERIMENTS[found.experiment]):
+        if (numbers := estimate(found, name, level)) is not None:
+            place = section[metric].setdefault(f"per_{level}", {}) if level else section[metric]
+            place[name] = _leaf(numbers)
+    if found.kind == "landmarks":
+        for name in EXPERIMENTS[found.experiment].compares:
+            apart = [row[value] for row in found.rows if row["structure"] == name and row[value] is not None]
+            section.setdefault("median_distance_mm", {})[name] = {"mean": float(np.median(apart)), "n": len(apart)}
+    if found.kind == "classification":
+        numbers = estimate_of_chances(found, "auc")
+        if numbers and "refused" not in numbers:
+            section["auc"] = {"all": _leaf(numbers)}
+    return section
+
+
+def _leaf(numbers: dict) -> dict:
+    leaf = {"mean": numbers["value"], "sd": numbers["sd"], "n": numbers["cases"]}
+    return leaf | {"low": numbers["lower"], "high": numbers["upper"]}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True)
@@ -81,7 +115,8 @@ def main() -> None:
     parser.add_argument("--license", required=True, help="SPDX name in lower case, of the weights")
     parser.add_argument("--labels", type=int, nargs="+", help="ids that the embedded model tells, 0 first; all")
     parser.add_argument("--share", action="store_true", help="write weights/shared from this model")
-    parser.add_argument("--results", type=Path, required=True)
+    parser.add_argument("--results", type=Path)
+    parser.add_argument("--measured", type=Path, nargs="+", default=[], help="folders that evaluate.py wrote")
     parser.add_argument("--also", action="append", default=[], metavar="SECTION=FILE", help="results on other data")
     parser.add_argument("--control-training", type=Path)
     parser.add_argument("--control-results", type=Path)
@@ -103,8 +138,11 @@ def main() -> None:
     results = {
         "model": options.name,
         "training": training_record(options.model / "training.json"),
-        "test": json.loads(options.results.read_text(encoding="utf-8")),
     }
+    if options.results:
+        results["test"] = json.loads(options.results.read_text(encoding="utf-8"))
+    for measured in options.measured:
+        results[measured.name] = section_of(measured)
     for entry in options.also:
         section, _, file = entry.partition("=")
         results[section] = json.loads(Path(file).read_text(encoding="utf-8"))
@@ -116,7 +154,7 @@ def main() -> None:
     elif "control" in before:
         results["control"] = before["control"]
     if before and str(results["training"]["recipe"].get("init_from", "")).endswith(options.name):
-        results["earlier"] = {"training": before["training"], "test": before["test"]}
+        results["earlier"] = {name: before[name] for name in ("training", "test") if name in before}
     (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     print(f"{folder}: {sum(file.stat().st_size for file in folder.iterdir()) / 1e6:.1f} MB")
 
