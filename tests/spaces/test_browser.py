@@ -11,6 +11,7 @@ import pytest
 pytestmark = pytest.mark.browser
 RESULT_MS = 300_000
 PAINTED = '[data-part="canvas"][data-shown*="/"]'
+FOCUSED = "() => { const e = document.activeElement; return e.dataset.part || e.closest('[id]')?.id || e.tagName; }"
 SCREENSHOTS = os.environ.get("CMR_HF_SCREENSHOTS")
 
 
@@ -119,11 +120,7 @@ def test_when_the_keyboard_alone_is_used_then_everything_is_reached(page):
     page.evaluate("() => document.activeElement.blur()")
     for _ in range(60):
         page.keyboard.press("Tab")
-        reached.add(
-            page.evaluate(
-                "() => { const e = document.activeElement; return e.dataset.part || e.closest('[id]')?.id || e.tagName; }"
-            )
-        )
+        reached.add(page.evaluate(FOCUSED))
     assert {"stage", "slice", "phase", "play", "opacity", "outlines", "example"} <= reached
     page.focus('[data-part="stage"]')
     start = shown(page)
