@@ -139,7 +139,7 @@ def _bullseyes(made: Mapping[str, Any], out: Path) -> list[str]:
             for number, words in SEGMENTS.items()
         )
         shown.append(
-            f'<figure><img src="{address(out / path)}" loading="lazy" width="572" height="682" '
+            f'<figure><img src="{address(out / path)}" width="572" height="682" '
             f'alt="Bullseye of the 17 segments of the AHA: {escape(title)}; the numbers are in the table below it">'
             f"<figcaption><details><summary>{escape(title)} as a table</summary><table><thead><tr>"
             f'<th scope="col">Segment (AHA)</th><th scope="col">Value</th></tr></thead><tbody>{rows}</tbody></table>'

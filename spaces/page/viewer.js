@@ -109,7 +109,7 @@ function overlay(context, mask, width, height) {
     const gone = packed(one.colour);
     pixels.forEach((value, index) => { if (value === gone) pixels[index] = 0; });
   }
-  context.globalAlpha = now.opacity / 100;
+  context.globalAlpha = now.outlines ? Math.min(1, now.opacity / 40) : now.opacity / 100; // lines cover little
   if (now.outlines) {
     outlines(context, pixels, width / stack.width, height / stack.height);
   } else {
@@ -127,7 +127,7 @@ function packed(colour) {
 
 function outlines(context, pixels, across, down) {
   const { stack } = now, { width, height } = stack;
-  context.lineWidth = Math.max(2, across / 2.2);
+  context.lineWidth = Math.max(2, across * 0.8);
   context.lineCap = "round";
   for (const one of stack.labels) {
     const own = packed(one.colour);
@@ -351,7 +351,7 @@ function choose(number) {
     return;
   }
   body.replaceChildren(
-    make("h3", {}, title(stack)), make("p", { class: "quiet" }, facts.join(" · ")),
+    make("h2", {}, title(stack)), make("p", { class: "quiet" }, facts.join(" · ")),
     make("div", { class: "bench" },
       make("div", { class: "stage", "data-part": "stage", tabindex: 0, role: "application",
         "aria-label": `Pictures of ${title(stack)}. Arrow up and down: slice; left and right: phase; space: play.`,
