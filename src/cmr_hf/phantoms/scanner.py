@@ -37,7 +37,7 @@ class Scanner:
         fat_shift_mm: how far fat is displaced along the read-out of late enhancement; a quarter of it in other
             pictures.
         pedestal: what scanners add to late enhancement, over the 98th percentile of the picture with it: 0.6 leaves
-            0.4 for all contrast. Phase-sensitive pictures, whose zero is grey, have at least 0.3.
+            0.4 for all contrast. Phase-sensitive pictures, whose zero is grey, have at least 0.3, or none.
         rim: share of the side of late enhancement that is lost to the correction of distortion and stays 0, half of the
             pictures have none.
         map_noise_ms: standard deviation of a T1 map in heart muscle; a T2 map has a twentieth of it.
@@ -306,7 +306,7 @@ def raise_grey(image: Tensor, scanner: Scanner, contrast: str, generator: torch.
     size = image.shape[-1]
     scale = image.abs().flatten(1)[:, :: max(1, size // 32)].quantile(0.98, dim=1)[:, None, None]
     if contrast in SIGNED:
-        share = 0.3 + 0.7 * share
+        share = torch.where(share > 0, 0.3 + 0.7 * share, share)
     floor = share / (1 - share) * scale
     side = torch.linspace(-1, 1, size, device=image.device).abs()
     bow = 1 - 2 * rim * (0.4 + 0.6 * side.square())  # the corners lose most
