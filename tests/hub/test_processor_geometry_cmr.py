@@ -211,3 +211,18 @@ def test_post_process_takes_several_sizes_and_spacings():
     assert torch.equal(pairs[2][1].argmax(0).to(torch.uint8), maps[2])
     with pytest.raises(ValueError, match="`target_sizes` has 2 entries for 3 images"):
         PROCESSOR.post_process_semantic_segmentation(outputs, sizes[:2], spacings)
+
+
+def test_autocast_around_it_changes_nothing():
+    processor = CMRImageProcessor(size=64)
+    images = np.random.default_rng(0).random((2, 70, 61), dtype=np.float32)
+    maps = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    plain = (
+        processor(images, spacing_mm=(1.3, 1.1))["pixel_values"],
+        processor.to_source_grid(maps, (70, 61), (1.3, 1.1)),
+    )
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        within = processor(images, spacing_mm=(1.3, 1.1))["pixel_values"]
+        back = processor.to_source_grid(maps, (70, 61), (1.3, 1.1))
+    assert torch.equal(within, plain[0])
+    assert torch.equal(back.nan_to_num(), plain[1].nan_to_num())

@@ -67,6 +67,12 @@ def resampling_matrix(
     return weights.float(), (int(covered[0]), int(covered[-1]) + 1) if len(covered) else (0, 0)
 
 
+def resampled(rows: torch.Tensor, images: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    """`images` of shape `(…, h, w)` between two of `resampling_matrix`, in float32 whatever `autocast` says around."""
+    with torch.autocast(images.device.type, enabled=False):
+        return rows @ images @ columns
+
+
 def percentile_per_slice(values: torch.Tensor, percentile: float) -> torch.Tensor:
     """Linear-interpolated percentile of each row of `values` of shape `(n, pixels)`."""
     rank = (values.shape[1] - 1) * percentile / 100
@@ -197,7 +203,7 @@ class CMRImageProcessor(BaseImageProcessor):
         crop = torch.full((len(slices), 3, self.size, self.size), -1.0)
         if top == bottom or left == right:  # the image is smaller than one pixel of the crop
             return crop
-        real = rows[top:bottom] @ flat @ columns[left:right].T
+        real = resampled(rows[top:bottom], flat, columns[left:right].T)
         values = real.flatten(1)
         low = values.amin(dim=1)[:, None, None]
         high = percentile_per_slice(values, self.percentile)[:, None, None]
@@ -239,7 +245,7 @@ class CMRImageProcessor(BaseImageProcessor):
         rows, (top, bottom) = resampling_matrix(side, self.spacing_mm, size[0], spacing[0])
         columns, (left, right) = resampling_matrix(side, self.spacing_mm, size[1], spacing[1])
         rows, columns = rows[top:bottom].to(maps.device), columns[left:right].T.to(maps.device)
-        return (..., slice(top, bottom), slice(left, right)), (rows @ finite(one) @ columns for one in maps)
+        return (..., slice(top, bottom), slice(left, right)), (resampled(rows, finite(one), columns) for one in maps)
 
     def post_process_semantic_segmentation(
         self,
