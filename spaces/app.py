@@ -6,6 +6,7 @@
 Environment: CMR_SPACE_WORKERS studies at a time (1), CMR_SPACE_QUEUE places in the queue (32).
 """
 
+import json
 import logging
 import os
 import signal
@@ -25,6 +26,7 @@ import gradio as gr  # noqa: E402
 from cmr_space import pages, working  # noqa: E402
 from cmr_space.receiving import TAKEN, receive  # noqa: E402
 from cmr_space.theme import DARK_JS, THEME  # noqa: E402
+from cmr_space.uploads import keep_apart  # noqa: E402
 
 import cmr_hf  # noqa: E402
 
@@ -99,21 +101,19 @@ def show_example() -> Iterator[Outputs]:
 
 def assess_api(
     files: list[str] | None,
-    shows: str,
-    pixel_mm: float | None,
-    height_cm: float | None,
-    weight_kg: float | None,
-    haematocrit: float | None,
-    request: gr.Request,
+    shows: str = "short-axis cine",
+    pixel_mm: float | None = None,
+    height_cm: float | None = None,
+    weight_kg: float | None = None,
+    haematocrit: float | None = None,
+    request: gr.Request | None = None,
 ) -> tuple[dict[str, Any], str]:
     """For `gradio_client`: files → the content of assessment.json, and a zip of everything.
 
     Raises:
         gr.Error: with the same words as on the page.
     """
-    import json
-
-    token = SESSIONS.open(request.session_hash)
+    token = SESSIONS.open(request.session_hash if request else None)
     private, shown = SESSIONS.folders(token)
     try:
         receive([Path(path) for path in files or []], private, SESSIONS.discard)
@@ -223,6 +223,7 @@ def _endpoint() -> None:
 
 def launch(**about: Any) -> Any:
     """Opens the page; `about` goes to `gr.Blocks.launch`."""
+    keep_apart()
     SESSIONS.sweep_forever()
     working.warm_up()
     settings = {

@@ -88,7 +88,7 @@ class Sessions:
         upload = Path(upload).resolve()
         if upload.is_relative_to(self.shown) and not upload.is_relative_to(self.kept):
             upload.unlink(missing_ok=True)
-            if upload.parent != self.shown and not any(upload.parent.iterdir()):
+            if upload.parent.is_dir() and upload.parent != self.shown and not any(upload.parent.iterdir()):
                 upload.parent.rmdir()
 
     def sweep(self, now: float | None = None) -> int:

@@ -30,6 +30,10 @@ def small_zip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """Address of a Space in a process of its own, and the folder it keeps its files in."""
     pytest.importorskip("gradio", reason="the Space needs gradio: pip install 'cmr_hf[space]'")
+    if running := os.environ.get("CMR_HF_SPACE"):  # "http://127.0.0.1:7860 /tmp/cmr_hf_space_…" of one that runs
+        address, kept = running.split()
+        yield address, Path(kept)
+        return
     folder, port = tmp_path_factory.mktemp("served"), free_port()
     environment = os.environ | {
         "TMPDIR": str(folder),
