@@ -77,9 +77,12 @@ def assess_session(
         private, shown = SESSIONS.folders(token)
         options = working.Options(shows, pixel_mm or None, height_cm or None, weight_kg or None, haematocrit or None)
         working.work(private, shown, options)
-        yield _results(shown, "Done. Everything below can be downloaded; it goes when you close the page.")
+        made = _results(shown, "Done. Everything below can be downloaded; it goes when you close the page.")
     except Exception as error:
-        yield pages.message(_words(error), "alarm"), *NOTHING
+        made = (pages.message(_words(error), "alarm"), *NOTHING)
+    finally:
+        SESSIONS.settle(token)
+    yield made
 
 
 def show_example() -> Iterator[Outputs]:
@@ -124,6 +127,8 @@ def assess_api(
     except Exception as error:
         SESSIONS.end(token)
         raise gr.Error(_words(error), print_exception=False) from None
+    finally:
+        SESSIONS.settle(token)
 
 
 def forget(request: gr.Request) -> None:

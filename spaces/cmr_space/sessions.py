@@ -76,6 +76,11 @@ class Sessions:
             for folder in (self.private, self.shown):
                 shutil.rmtree(folder / token, ignore_errors=True)
 
+    def settle(self, token: str) -> None:
+        """Deletes what was still written for a session that ended meanwhile."""
+        if not (self.private / token).is_dir():
+            self.end(token)
+
     def end_page(self, page: str | None) -> None:
         """Deletes all that one page of a browser has brought about."""
         with self._lock:

@@ -22,6 +22,16 @@ def test_when_a_page_is_closed_then_only_its_own_files_go(sessions):
         sessions.folders(mine)
 
 
+def test_when_a_page_is_closed_while_results_are_written_then_they_go_too(sessions):
+    token = sessions.open("page 1")
+    sessions.end_page("page 1")
+    late = sessions.shown / token / "out" / "report.html"
+    late.parent.mkdir(parents=True)
+    late.write_text("late")
+    sessions.settle(token)
+    assert not (sessions.shown / token).exists()
+
+
 @pytest.mark.parametrize("token", ["", "..", "../../etc", "a" * 32 + "/..", "A" * 32, None])
 def test_when_a_token_is_made_up_then_it_opens_and_deletes_nothing(sessions, token):
     with pytest.raises(KeyError):
