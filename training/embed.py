@@ -7,7 +7,8 @@
 
 `--results`, `--also` and `--control-results` are what `training/evaluate.py --side test` wrote, of this model and of
 the plain U-Net; `--measured` are folders of its `--experiment`, or of a cross-validation. A control and earlier weights
-that are embedded already stay in the results, the latter as `earlier`, if the new ones went on from them.
+that are embedded already stay in the results, the latter as `earlier`, if the new ones went on from them; the first of
+several stay.
 
 Weights that a model has in common with those in `weights/shared` are not stored again. `--share` first writes that
 folder anew from this model: its encoder, and its decoder but for the last layer; embed all others after it. Licence and
@@ -153,7 +154,9 @@ def main() -> None:
         }
     elif "control" in before:
         results["control"] = before["control"]
-    if before and str(results["training"]["recipe"].get("init_from", "")).endswith(options.name):
+    if "earlier" in before:
+        results["earlier"] = before["earlier"]
+    elif before and str(results["training"]["recipe"].get("init_from", "")).endswith(options.name):
         results["earlier"] = {name: before[name] for name in ("training", "test") if name in before}
     (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     print(f"{folder}: {sum(file.stat().st_size for file in folder.iterdir()) / 1e6:.1f} MB")

@@ -94,11 +94,12 @@ def stacks_of(options: argparse.Namespace, chosen: Experiment, problems: list[st
     for entry in options.data:
         name, _, root = entry.partition("=")
         own = given.get(name, {})
-        split = None if READERS[name].stamp else options.split
         if listed:
             patients = [patient for patient in patients_of(name, root, **own) if patient in listed]
+        elif READERS[name].stamp:  # made, of seeds that were asked for: they count whole
+            patients = patients_of(name, root, **own)
         else:
-            patients = sides_of(name, root, split, options.seed, **own)[options.side]
+            patients = sides_of(name, root, options.split, options.seed, **own)[options.side]
 
         def note(patient: str, error: Exception, name: str = name) -> None:
             problems.append(f"{name} {patient}: {error}")
@@ -227,7 +228,7 @@ def parse() -> argparse.Namespace:
     one.add_argument("--experiment", choices=list(EXPERIMENTS))
     one.add_argument("--arm", help='what is compared: "CMR-DINO ViT", "ImageNet ResNet-50", "random ViT" …')
     one.add_argument("--data", nargs="+", metavar="NAME[=ROOT]", help="data sets of `cmr_hf.data.load`")
-    one.add_argument("--split", help="JSON with the patients of each side; made data sets need none")
+    one.add_argument("--split", help="JSON with the patients of each side; data sets that are made count whole")
     one.add_argument("--seed", type=int, default=0, help="of the draw where there is no split")
     one.add_argument("--patients", type=Path, help="file with the patients of a fold, instead of a side")
     one.add_argument("--options", default="{}", help='options of the readers as JSON: {"phantoms": {"hearts": 20}}')
