@@ -109,26 +109,24 @@ def assess_api(
     height_cm: float | None = None,
     weight_kg: float | None = None,
     haematocrit: float | None = None,
-    request: gr.Request | None = None,
 ) -> tuple[dict[str, Any], str]:
     """For `gradio_client`: files → the content of assessment.json, and a zip of everything.
 
     Raises:
         gr.Error: with the same words as on the page.
     """
-    token = SESSIONS.open(request.session_hash if request else None)
+    token = SESSIONS.open()  # of no page: a program's connection may break and come back while it waits
     private, shown = SESSIONS.folders(token)
     try:
         receive([Path(path) for path in files or []], private, SESSIONS.discard)
         options = working.Options(shows, pixel_mm or None, height_cm or None, weight_kg or None, haematocrit or None)
         working.work(private, shown, options)
         made = json.loads((shown / "out" / "assessment.json").read_text(encoding="utf-8"))
+        SESSIONS.keep_only(token, "cmr_assessment.zip")
         return made, str(shown / "cmr_assessment.zip")
     except Exception as error:
         SESSIONS.end(token)
         raise gr.Error(_words(error), print_exception=False) from None
-    finally:
-        SESSIONS.settle(token)
 
 
 def forget(request: gr.Request) -> None:

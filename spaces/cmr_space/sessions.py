@@ -76,6 +76,14 @@ class Sessions:
             for folder in (self.private, self.shown):
                 shutil.rmtree(folder / token, ignore_errors=True)
 
+    def keep_only(self, token: str, name: str) -> None:
+        """Deletes all that belongs to a token but one file to fetch, which goes after a lifetime."""
+        private, shown = self.folders(token)
+        shutil.rmtree(private, ignore_errors=True)
+        for entry in shown.iterdir():
+            if entry.name != name:
+                shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink(missing_ok=True)
+
     def settle(self, token: str) -> None:
         """Deletes what was still written for a session that ended meanwhile."""
         if not (self.private / token).is_dir():

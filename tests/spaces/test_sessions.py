@@ -32,6 +32,18 @@ def test_when_a_page_is_closed_while_results_are_written_then_they_go_too(sessio
     assert not (sessions.shown / token).exists()
 
 
+def test_when_one_file_is_kept_to_be_fetched_then_all_else_goes(sessions):
+    token = sessions.open()
+    private, shown = sessions.folders(token)
+    (private / "image.npz").write_bytes(b"x")
+    (shown / "out").mkdir()
+    for name in ("out/report.html", "all.zip", "other.zip"):
+        (shown / name).write_text(name)
+    sessions.keep_only(token, "all.zip")
+    assert not private.exists()
+    assert [one.name for one in shown.iterdir()] == ["all.zip"]
+
+
 @pytest.mark.parametrize("token", ["", "..", "../../etc", "a" * 32 + "/..", "A" * 32, None])
 def test_when_a_token_is_made_up_then_it_opens_and_deletes_nothing(sessions, token):
     with pytest.raises(KeyError):
