@@ -47,3 +47,15 @@ def test_when_images_are_those_that_a_map_is_made_of_then_they_are_no_map():
     kinds = [recognise(Opinion("T1", "SAX", post, is_map), None, None).kind for post, is_map in
              ((None, False), (None, True), (True, True))]  # fmt: skip
     assert kinds == ["T1 source SAX", "T1 SAX", "T1 post SAX"]
+
+
+def test_a_header_is_outvoted_by_a_model_that_is_sure_and_outweighs_one_that_is_not():
+    sure = recognise(HEADER, None, Classes({"3CH": 0.97, "2CH": 0.02, "4CH": 0.01}, 1.0)).view
+    unsure = recognise(HEADER, None, Classes({"3CH": 0.6, "4CH": 0.3, "SAX": 0.1}, 0.6)).view
+    assert (sure.value, sure.by, sure.uncertain) == ("3CH", "model", True)
+    assert (unsure.value, unsure.by, unsure.uncertain) == ("4CH", "header", True)
+    assert unsure.notes[0] == "view: the model says 3CH (0.60), the header says 4CH"
+    torn = recognise(
+        Opinion("cine", "4CH", view_agreed=False), None, Classes({"3CH": 0.6, "4CH": 0.1, "SAX": 0.3}, 1.0)
+    )
+    assert torn.view.value == "3CH"
