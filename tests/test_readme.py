@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cmr_hf.publishing.tables import results_table
+from cmr_hf.publishing.tables import family_table, results_table
+from cmr_hf.weights import embedded, embedded_names
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -34,6 +35,15 @@ def test_when_a_card_states_numbers_then_they_are_those_measured(card: Path) -> 
     table = results_table(json.loads((card.parent / "results.json").read_text(encoding="utf-8")))
     assert table in card.read_text(encoding="utf-8")
     assert table in README
+
+
+def test_when_readme_states_numbers_of_the_family_then_they_are_those_measured() -> None:
+    found = {
+        name: json.loads((embedded(name) / "results.json").read_text(encoding="utf-8"))
+        for name in embedded_names()
+        if name != "cine-sax"
+    }
+    assert family_table(found) in README
 
 
 def test_when_readme_names_a_command_then_the_command_line_knows_it() -> None:

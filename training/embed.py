@@ -45,7 +45,10 @@ def without_places(value: Any) -> Any:
 def training_record(path: Path) -> dict:
     """What was done, and for how long."""
     record = json.loads(path.read_text(encoding="utf-8"))
-    record["recipe"] = without_places(record["recipe"])
+    record = without_places(record)
+    for place in (record, record["recipe"]):
+        if Path(str(place.get("init_from", ""))).is_absolute():
+            place["init_from"] = "/".join(Path(place["init_from"]).parts[-2:])
     record.pop("best_checkpoint", None)
     return record
 

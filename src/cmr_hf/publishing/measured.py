@@ -13,7 +13,14 @@ from typing import Any
 
 from huggingface_hub import EvalResult
 
-NAMES = {"acdc": "ACDC", "emidec": "EMIDEC", "sunnybrook": "Sunnybrook", "mnms": "M&Ms", "phantoms": "phantoms"}
+NAMES = {
+    "acdc": "ACDC",
+    "emidec": "EMIDEC",
+    "sunnybrook": "Sunnybrook",
+    "sunnybrook-slices": "Sunnybrook",
+    "mnms": "M&Ms",
+    "phantoms": "phantoms",
+}
 NOT_MEASURED = "not measured"
 FACTS = ("dataset", "side", "patients", "parameters", "model", "notes", "arm", "experiment", "kind", "seed", "hardware")
 DECIMALS = 4  # of a value in `model-index`; a table shows three
@@ -55,7 +62,8 @@ class Number:
     def data(self) -> str:
         """ "ACDC, 10 patients"."""
         who = f", {self.patients} patients" if self.patients else ""
-        return f"{NAMES.get(self.dataset, self.dataset)}{who}"
+        names = dict.fromkeys(NAMES.get(name, name) for name in self.dataset.split("+"))
+        return f"{', '.join(names)}{who}"
 
     @property
     def shown(self) -> str:
@@ -70,7 +78,13 @@ class Number:
 
 def metric_name(metric: str) -> str:
     """A metric as a reader knows it: "Dice", "Hausdorff distance 95 % (mm)"."""
-    known = {"dice": "Dice", "hd95_mm": "Hausdorff distance 95 % (mm)", "auc": "AUC", "distance_mm": "distance (mm)"}
+    known = {
+        "dice": "Dice",
+        "hd95_mm": "Hausdorff distance 95 % (mm)",
+        "auc": "AUC",
+        "distance_mm": "distance (mm)",
+        "median_distance_mm": "median distance (mm)",
+    }
     return known.get(metric, metric.replace("_", " "))
 
 

@@ -1,5 +1,10 @@
 """Measured numbers as Markdown, so that a card and the README say what `results.json` says."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from .measured import Number, numbers
+
 
 def results_table(results: dict) -> str:
     """Dice of a segmentation model beside its control, as one Markdown table.
@@ -29,6 +34,27 @@ def results_table(results: dict) -> str:
             cells = (_cell(lge["dice"]["per_slice"][name]), _cell(volume), "not measured", "not measured")
             lines.append(f"| {lge['dataset'].upper()} (LGE), {lge['patients']} | {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def family_table(family: Mapping[str, Mapping[str, Any]]) -> str:
+    """What each model was measured by, in short, as one Markdown table.
+
+    Args:
+        family (mapping of `str` to `dict`): model → its `results.json`. Told are Dice per volume, the balanced accuracy
+            (the mean of the classes) and the AUC of classifiers, and the median distance of landmarks.
+    """
+    lines = ["| model | measured on | what | value |", "|---|---|---|---|"]
+    for name, results in family.items():
+        for one in filter(_is_short, numbers(results)):
+            lines.append(f"| `{name}` | {one.data}, {one.side} | {one.name} | {one.shown} |")
+    return "\n".join(lines)
+
+
+def _is_short(number: Number) -> bool:
+    if number.side == "validation" or number.value is None:
+        return False
+    short = {"dice": "per volume", "accuracy": "mean of classes", "auc": "all"}
+    return number.metric == "median_distance_mm" or short.get(number.metric, "") in number.of
 
 
 def _cell(entry: dict) -> str:
