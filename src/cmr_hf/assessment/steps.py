@@ -83,20 +83,38 @@ def segmented(stacks: list[StackAssessment], asker: Asker, pixels: Pixels, masks
             stack.not_measured.append(asker.models.why_missing(role))
             continue
         roles = (role, INSERTION) if role == "cine-sax" and asker.one_pass(role, INSERTION) else (role,)
-        requests.append(_request(stack.source, pixels, _every(stack.source), roles, "all"))
+        turned = mirrored_axes(role, stack.source.stack.affines)
+        what = f"all, turned {turned}" if turned else "all"
+        requests.append(_request(stack.source, pixels, _every(stack.source), roles, what, turned=turned))
     found = asker.ask(requests, "segmenting", lambda key, error: failed(int(key), "segmented", error))
     for stack in stacks:
         answer: Masks | None = found.get((str(stack.number), stack.model))
         if answer is None:
             continue
-        shape = stack.source.shape
-        cleaned = made_consistent(answer.labels.reshape(shape), answer.single)
+        shape, turned = stack.source.shape, mirrored_axes(stack.model, stack.source.stack.affines)
+        cleaned = made_consistent(np.ascontiguousarray(np.flip(answer.labels.reshape(shape), turned)), answer.single)
         stack.labels, stack.masks_from = cleaned.labels, "model"
         stack.notes += cleaned.notes
-        stack.chances = {label: maps.reshape(shape) for label, maps in answer.chances.items()}
+        stack.chances = {label: np.flip(maps.reshape(shape), turned) for label, maps in answer.chances.items()}
         points = found.get((str(stack.number), INSERTION))
         if points is not None:
             stack.landmarks = Landmarks(points, tuple(range(shape[0])))
+
+
+def mirrored_axes(role: str, affines: np.ndarray | None) -> tuple[int, ...]:
+    """Axes of `(…, y, x)` along which pictures are mirrored for a model, and its masks back.
+
+    Scanners store four-chamber views with the apex up or down; the model learnt them with the apex up and the patient's
+    left on the right, as people look at them: down the picture lies what is further back and closer to the head.
+
+    Args:
+        role (`str`): what segments; none but "cine-4ch" asks for it.
+        affines (`np.ndarray` of shape `(z, 4, 4)`, *optional*): (column, row, slice) → patient LPS mm.
+    """
+    if role != "cine-4ch" or affines is None:
+        return ()
+    columns, rows = affines[0, :3, 0], affines[0, :3, 1]
+    return tuple(axis for axis, along in ((-2, rows[1] + rows[2]), (-1, columns[0])) if along < 0)
 
 
 def _by_hand(stack: StackAssessment, masks: Path, failed: Failed) -> bool:
@@ -262,11 +280,12 @@ def _request(
     roles: tuple[str, ...],
     what: str,
     together: bool = False,
+    turned: tuple[int, ...] = (),
 ) -> Request:
-    """A request for some images (phase, slice) of a stack; `together` makes one sample of three of them."""
+    """A request for some images (phase, slice) of a stack; `together` makes one sample of three, `turned` mirrors."""
 
     def images() -> np.ndarray:
-        chosen = pixels.of(source)[frames[:, 0], frames[:, 1]]
+        chosen = np.ascontiguousarray(np.flip(pixels.of(source)[frames[:, 0], frames[:, 1]], turned))
         return chosen[None] if together else chosen
 
     count = 1 if together else len(frames)
