@@ -47,33 +47,17 @@ PIPELINES = {
     )
 }
 
-# what a user trains for the tasks that such an Auto class opens
-HEADS = {
-    AutoModelForSemanticSegmentation: "CMRForSemanticSegmentation",
-    AutoModelForImageClassification: "CMRForImageClassification",
-    AutoModelForKeypointDetection: "CMRForLandmarkDetection",
-}
 
 # task -> the embedded model that answers without `model=`
-DEFAULTS = {"cmr-segmentation": "cine-sax"}
-
-
-class NoWeightsYet(dict):
-    """Stands for the default model of a task that has none: says so when transformers asks for it."""
-
-    def __init__(self, task: str):
-        super().__init__(model=None)
-        self.task = task
-
-    def __getitem__(self, key: str) -> tuple[str, str]:
-        pipeline, auto_class = PIPELINES[self.task]
-        head = HEADS.get(auto_class)
-        remedy = f"of this task; transformers' Trainer trains a cmr_hf.{head} on your labels"
-        if pipeline.any_model:
-            remedy = f'of any task, cmr_hf.embedded("{DEFAULTS["cmr-segmentation"]}") say'
-        raise ValueError(
-            f"this release ships no weights for {self.task}: pass model= a folder or a Hub name of a model {remedy}"
-        )
+DEFAULTS = {
+    "cmr-segmentation": "cine-sax",
+    "cmr-view-classification": "cine-view",
+    "cmr-image-type-classification": "image-type",
+    "cmr-lge-detection": "lge-detection",
+    "cmr-disease-detection": "disease",
+    "cmr-landmark-detection": "rv-insertion",
+    "cmr-feature-extraction": "cine-4ch",  # its encoder, which DINO made and the others share
+}
 
 
 def register() -> None:
@@ -91,5 +75,5 @@ def register() -> None:
     )
     for task, (pipeline, auto_class) in PIPELINES.items():
         if task not in PIPELINE_REGISTRY.supported_tasks:
-            default = {"model": (str(FOLDER / DEFAULTS[task]), "main")} if task in DEFAULTS else NoWeightsYet(task)
+            default = {"model": (str(FOLDER / DEFAULTS[task]), "main")}
             PIPELINE_REGISTRY.register_pipeline(task, pipeline, pt_model=auto_class, default=default, type="image")

@@ -102,9 +102,9 @@ def test_overlay_without_a_place_is_wrong_usage(stack, capsys):
     assert "add --out" in capsys.readouterr().err
 
 
-def test_when_there_are_no_weights_then_the_pipeline_says_so(stack, capsys):
-    assert cli.main(["landmarks", str(stack)]) == 2
-    assert f"error: this release ships no weights for {TASK}" in capsys.readouterr().err
+def test_without_a_model_named_the_embedded_one_answers(stack, capsys):
+    assert cli.main(["landmarks", str(stack)]) == 0
+    assert "anterior" in capsys.readouterr().out
 
 
 def test_when_out_cannot_be_written_then_one_line_says_so(stack, broken, model_of, capsys):

@@ -24,7 +24,7 @@ def info(args: argparse.Namespace) -> int:
     print("\nEmbedded models" + ("" if models else ": none"))
     for folder in models:
         print(f"  {folder.name:<12} {_licence(folder)}")
-        for line in _dice_lines(folder / "results.json"):
+        for line in _lines(folder / "results.json"):
             print(f"  {'':<12} {line}")
     print("\nSamples")
     for name, what in SAMPLES.items():
@@ -39,6 +39,18 @@ def _licence(folder: Path) -> str:
             if line.strip(" #=-*"):
                 return line.strip(" #=-*")
     return "no licence file"
+
+
+def _lines(file: Path) -> list[str]:
+    """What a model's results say in short: Dice, or of a classifier and of landmarks the means over all."""
+    found = _dice_lines(file)
+    if found or not file.is_file():
+        return found
+    from ..publishing.measured import numbers
+
+    told = numbers(json.loads(file.read_text(encoding="utf-8")))
+    short = [one for one in told if one.of in (("mean of classes",), ("all",)) or one.metric == "median_distance_mm"]
+    return [f"{one.data} {one.side}: {one.name} {one.shown}" for one in short]
 
 
 def _dice_lines(file: Path) -> list[str]:
