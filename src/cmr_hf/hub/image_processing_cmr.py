@@ -77,7 +77,7 @@ def percentile_per_slice(values: torch.Tensor, percentile: float) -> torch.Tenso
     """Linear-interpolated percentile of each row of `values` of shape `(n, pixels)`."""
     rank = (values.shape[1] - 1) * percentile / 100
     lower = int(rank)
-    parted = torch.from_numpy(np.partition(values.numpy(), lower, axis=1))  # ten times as fast as kthvalue
+    parted = torch.from_numpy(np.partition(values.numpy(), lower, axis=1))
     low = parted[:, lower]
     high = parted[:, lower + 1 :].amin(dim=1) if lower + 1 < values.shape[1] else low
     return low + (high - low) * (rank - lower)
@@ -95,13 +95,10 @@ def finite(maps: torch.Tensor) -> torch.Tensor:
 
 
 def softmax_per_pixel(maps: torch.Tensor) -> torch.Tensor:
-    """Softmax over the channels of `(channels, rows, columns)`; what a pixel gets does not depend on the size.
-
-    Filled up to whole vector registers, because torch takes the exponentials of a remainder by another formula.
-    """
+    """Softmax over the channels of `(channels, rows, columns)`; what a pixel gets does not depend on the size."""
+    # filled up to whole vector registers, because torch takes the exponentials of a remainder by another formula
     flat, pixels = maps.flatten(1), maps[0].numel()
-    if pixels % VECTOR:
-        flat = F.pad(flat, (0, -pixels % VECTOR))
+    flat = F.pad(flat, (0, -pixels % VECTOR)) if pixels % VECTOR else flat
     return flat.softmax(dim=0)[:, :pixels].unflatten(1, maps.shape[1:])
 
 
