@@ -35,7 +35,7 @@ def test_one_bad_phase_is_neither_ed_nor_es(bad, factor, seed):
         return  # a third of the stroke volume: less is not clearly wrong
     found = find_phases(spoiled)
     assert bad in found.bad
-    assert abs(spoiled[found.ed] - 150) < 4
+    assert abs(spoiled[found.ed] - 150) < 6  # the next phase, where it is the fullest that is bad, and noise
     assert abs(spoiled[found.es] - 60) < 5
 
 
