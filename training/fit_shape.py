@@ -95,14 +95,17 @@ def measured(hearts: Hearts, model: Path | None) -> dict[str, dict[str, float]]:
     return found
 
 
-def fitted(features: list[dict[str, float]], labels: list[int], strength: float) -> ShapeClassifier:
+def fitted(
+    features: list[dict[str, float]], labels: list[int], strength: float, licence: str = "unknown"
+) -> ShapeClassifier:
     """A classifier of all diseases from features of some hearts."""
     values = torch.tensor([[one[name] for name in FEATURES] for one in features], dtype=torch.float32)
     mean, deviation = values.mean(0), values.std(0, correction=0).clamp(min=1e-6)
     layer = fit_linear((values - mean) / deviation, torch.tensor(labels), len(DISEASES), strength)
     weight = tuple(tuple(round(number, 6) for number in row) for row in layer.weight.tolist())
     rest = (tuple(round(number, 6) for number in one.tolist()) for one in (mean, deviation))
-    return ShapeClassifier(DISEASES, tuple(FEATURES), *rest, weight, tuple(round(b, 6) for b in layer.bias.tolist()))
+    bias = tuple(round(number, 6) for number in layer.bias.tolist())
+    return ShapeClassifier(DISEASES, tuple(FEATURES), *rest, weight, bias, licence)
 
 
 def rows_of(data: str, hearts: Hearts, chances: dict[str, dict[str, float]]) -> list[dict]:
@@ -164,7 +167,8 @@ def fit(options: argparse.Namespace, hearts: Hearts) -> None:
         scores[strength] = score(kept[strength])
     strength = max(scores, key=scores.__getitem__)
     options.out.mkdir(parents=True, exist_ok=True)
-    final = fitted(list(features.values()), [label_of[patient] for patient in features], strength)
+    licence = next(iter(hearts.values()))["ED"].licence
+    final = fitted(list(features.values()), [label_of[patient] for patient in features], strength, licence)
     final.save(options.out / "classifier.json")
     masks = "masks of models that did not learn from the heart" if options.folds else "masks drawn by hand"
     notes = [f"{len(set(folds.values()))} folds over {len(hearts)} training and validation patients, {masks}; the "

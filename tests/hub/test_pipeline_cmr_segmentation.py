@@ -10,8 +10,9 @@ from PIL import Image
 from transformers import pipeline
 from transformers.utils import logging as transformers_logging
 
-from cmr_hf import CMRSegmentationPipeline, ReadingError
+from cmr_hf import CMRImageProcessor, CMRSegmentationPipeline, ReadingError
 from cmr_hf.hub.components_cmr import keep_largest_components
+from cmr_hf.hub.pipeline_cmr_segmentation import sums_per_class
 from tests.dicom_factory import write_slice, write_stack
 from tests.source_factory import scan
 
@@ -305,3 +306,24 @@ def test_missing_spacing_gives_one_warning_and_the_default(pipe, caplog, recwarn
     assert not result["spacing_known"]
     check(result, (3, 40, 50), (1.4, 1.4))
     np.testing.assert_array_equal(result["segmentation"], pipe(array, spacing_mm=(1.4, 1.4))["segmentation"])
+
+
+def test_scores_are_means_over_the_pixels_that_stay():
+    draws = np.random.default_rng(0)
+    found = draws.integers(0, 4, 500).astype(np.uint8)
+    cleaned = np.where(draws.random(500) < 0.2, 0, found).astype(np.uint8)
+    confidence = draws.random(500).astype(np.float32)
+    totals, counts = sums_per_class(found, cleaned, confidence[found > 0], float(confidence.sum(dtype=np.float64)), 4)
+    for label in range(4):
+        stays = (cleaned == label) & (found == label)
+        assert counts[label] == stays.sum()
+        assert totals[label] == pytest.approx(confidence[stays].sum(dtype=np.float64))
+
+
+def test_confidence_is_the_greatest_probability_bit_for_bit():
+    processor = CMRImageProcessor(size=64)
+    logits = torch.randn(2, 4, 64, 64, generator=torch.Generator().manual_seed(0))
+    labels, chances = processor.segment(logits, (71, 53), (1.3, 1.1))
+    again, confidence = processor.segment_with_confidence(logits, (71, 53), (1.3, 1.1))
+    assert torch.equal(labels, again)
+    assert torch.equal(confidence, chances.amax(dim=1))

@@ -143,7 +143,7 @@ def assess_study(
         steps.detected(stacks, asker, pixels, failed)
     with _timed(seconds, "measuring"):
         steps.measured(stacks, pixels, subject, failed)
-        steps.told_by_shape(stacks, models.shape)
+        steps.told_by_shape(stacks, models.shape, failed)
     made = StudyAssessment(study, stacks, subject, models=models.about(), seconds=seconds)
     made.pixels, made.images_seen, made.answers_known = pixels, asker.asked, asker.known
     _together(made)

@@ -192,11 +192,9 @@ class Models:
             if licence:
                 told[name]["weights_license"] = licence
         if self.shape is not None:
-            folder = SHAPE_CLASSIFIER.parent
-            told[SHAPE_ROLE] = {
-                "model": folder.name,
-                "sha256": hashlib.sha256(SHAPE_CLASSIFIER.read_bytes()).hexdigest(),
-            }
+            digest = hashlib.sha256(SHAPE_CLASSIFIER.read_bytes()).hexdigest()
+            told[SHAPE_ROLE] = {"model": SHAPE_CLASSIFIER.parent.name, "sha256": digest}
+            told[SHAPE_ROLE]["weights_license"] = self.shape.weights_license
         return told
 
 

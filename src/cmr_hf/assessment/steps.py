@@ -84,8 +84,7 @@ def segmented(stacks: list[StackAssessment], asker: Asker, pixels: Pixels, masks
             continue
         roles = (role, INSERTION) if role == "cine-sax" and asker.one_pass(role, INSERTION) else (role,)
         turned = mirrored_axes(role, stack.source.stack.affines)
-        what = f"all, turned {turned}" if turned else "all"
-        requests.append(_request(stack.source, pixels, _every(stack.source), roles, what, turned=turned))
+        requests.append(_request(stack.source, pixels, _every(stack.source), roles, "all", turned=turned))
     found = asker.ask(requests, "segmenting", lambda key, error: failed(int(key), "segmented", error))
     for stack in stacks:
         answer: Masks | None = found.get((str(stack.number), stack.model))
@@ -205,17 +204,20 @@ def _three(stack: StackAssessment, role: str) -> np.ndarray | str:
     return np.array([(t, at_level(order, BASAL)) for t in (ed, -(-(ed + es) // 2), es)])
 
 
-def told_by_shape(stacks: list[StackAssessment], classifier: ShapeClassifier | None) -> None:
+def told_by_shape(stacks: list[StackAssessment], classifier: ShapeClassifier | None, failed: Failed) -> None:
     """Disease from the volumes and walls of every short-axis cine that was measured, beside what the images say."""
     for stack in stacks:
         made = stack.measured
         if classifier is None or stack.kind != "cine SAX" or made.ed is None or made.es is None:
             continue
-        found = shape_features(stack.labels[made.ed], stack.labels[made.es], stack.source.stack.spacing_mm)
-        if isinstance(found, str):
-            stack.not_measured.append(found)
-        else:
-            made.classes["disease_by_shape"] = Classes(classifier.chances(found), 1.0)
+        try:
+            found = shape_features(stack.labels[made.ed], stack.labels[made.es], stack.source.stack.spacing_mm)
+            if isinstance(found, str):
+                stack.not_measured.append(found)
+            else:
+                made.classes["disease_by_shape"] = Classes(classifier.chances(found), 1.0)
+        except Exception as error:  # one stack's shape must not take the study with it
+            failed(stack.number, "classified by its shape", error)
 
 
 def measured(stacks: list[StackAssessment], pixels: Pixels, subject: Subject, failed: Failed) -> None:
@@ -289,4 +291,5 @@ def _request(
         return chosen[None] if together else chosen
 
     count = 1 if together else len(frames)
+    what += f", turned {turned}" if turned else ""
     return Request(str(source.number), images, count, source.stack.spacing_mm, roles, content_of(source, what))

@@ -46,11 +46,10 @@ def _lines(file: Path) -> list[str]:
     found = _dice_lines(file)
     if found or not file.is_file():
         return found
-    from ..publishing.measured import numbers
+    from ..publishing.tables import short_numbers
 
-    told = numbers(json.loads(file.read_text(encoding="utf-8")))
-    short = [one for one in told if one.of in (("mean of classes",), ("all",)) or one.metric == "median_distance_mm"]
-    return [f"{one.data} {one.side}: {one.name} {one.shown}" for one in short]
+    told = short_numbers(json.loads(file.read_text(encoding="utf-8")))
+    return [f"{one.data} {one.side}: {one.name} {one.shown}" for one in told]
 
 
 def _dice_lines(file: Path) -> list[str]:

@@ -121,6 +121,7 @@ class ShapeClassifier:
         mean, deviation (`tuple` of `float`): of each feature, where it was fitted.
         weight (`tuple` of `tuple` of `float`): per class, one number a feature.
         bias (`tuple` of `float`): per class.
+        weights_license (`str`): of these numbers, which follows from the hearts they were fitted to.
     """
 
     classes: tuple[str, ...]
@@ -129,6 +130,7 @@ class ShapeClassifier:
     deviation: tuple[float, ...]
     weight: tuple[tuple[float, ...], ...]
     bias: tuple[float, ...]
+    weights_license: str = "unknown"
 
     @classmethod
     def load(cls, path: str | Path) -> ShapeClassifier:

@@ -22,6 +22,7 @@ NAMES = {
     "phantoms": "phantoms",
 }
 NOT_MEASURED = "not measured"
+OF_TRAINER = ("balanced_accuracy", "distance_mm")  # metrics of more than one word, as the trainer logs them
 FACTS = ("dataset", "side", "patients", "parameters", "model", "notes", "arm", "experiment", "kind", "seed", "hardware")
 DECIMALS = 4  # of a value in `model-index`; a table shows three
 
@@ -189,7 +190,8 @@ def _chosen_by(training: Any) -> Iterator[Number]:
         words = key.removeprefix("eval_")
         if key == words or words in ("runtime", "samples_per_second", "steps_per_second", "loss"):
             continue
-        metric, _, rest = words.partition("_")
+        metric = next((name for name in OF_TRAINER if words.startswith(name)), words.partition("_")[0])
+        rest = words.removeprefix(metric).strip("_")
         levels = ("per_slice", "per_volume", "per_patient")
         level = next((name for name in levels if rest.startswith(name)), "")
         structure = rest.removeprefix(level).strip("_").replace("_", " ")

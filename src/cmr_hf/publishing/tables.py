@@ -45,9 +45,14 @@ def family_table(family: Mapping[str, Mapping[str, Any]]) -> str:
     """
     lines = ["| model | measured on | what | value |", "|---|---|---|---|"]
     for name, results in family.items():
-        for one in filter(_is_short, numbers(results)):
+        for one in short_numbers(results):
             lines.append(f"| `{name}` | {one.data}, {one.side} | {one.name} | {one.shown} |")
     return "\n".join(lines)
+
+
+def short_numbers(results: Mapping[str, Any]) -> list[Number]:
+    """Of a `results.json` what `family_table` tells."""
+    return [one for one in numbers(results) if _is_short(one)]
 
 
 def _is_short(number: Number) -> bool:
