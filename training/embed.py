@@ -11,7 +11,7 @@ that are embedded already stay in the results, the latter as `earlier`, if the n
 several stay.
 
 Weights that a model has in common with those in `weights/shared` are not stored again. `--share` first writes that
-folder anew from this model: its encoder, block by block, and its decoder but for the last layer; embed others after it.
+folder anew from this model: its encoder and its decoder, part by part, but for the last layer; embed others after it.
 Licence and card beside the weights are written by hand; tests compare the card with the results.
 """
 
@@ -74,14 +74,14 @@ def with_labels(model: PreTrainedModel, kept: list[int]) -> PreTrainedModel:
 
 
 def write_shared(model: PreTrainedModel) -> None:
-    """Encoder, block by block, and decoder, but for the last layer, in files of their own for others to stand on."""
+    """Encoder, block by block, and decoder, part by part but for the last layer, in files for others to stand on."""
     SHARED.mkdir(exist_ok=True)
     parts: dict[str, dict[str, torch.Tensor]] = {}
     for name, tensor in model.state_dict().items():
         if name.startswith(("classifier.", "decoder.classifier.")):
             continue
         place = name.split(".")
-        depth = 1 if place[0] == "decoder" else 3 if place[1] == "layers" else 2
+        depth = 3 if place[1] in ("layers", "ups") else 2
         parts.setdefault("_".join(place[:depth]), {})[name] = tensor.half().contiguous()
     for name, weights in parts.items():
         write_part(SHARED / f"{name}.safetensors", weights)

@@ -57,6 +57,21 @@ def test_a_model_of_the_same_head_is_taken_whole_and_of_another_its_encoder(tmp_
         assert fingerprint(other) == fingerprint(first)
 
 
+def test_landmarks_stand_on_the_decoder_of_a_segmentation(tmp_path):
+    first = randomised(build_model(recipe("3")))
+    first.save_pretrained(tmp_path)
+    model = build_model(recipe("7", init_from=str(tmp_path), freeze="encoder", trained_doublings=1))
+    last = f"decoder.ups.{len(model.decoder.ups) - 1}."
+    for name, value in model.named_parameters():
+        same = torch.equal(value, first.state_dict().get(name, value[:0]))
+        assert same == (not name.startswith("decoder.classifier."))
+        assert value.requires_grad == name.startswith((last, "decoder.classifier."))
+    with pytest.raises(ValueError, match="at most the"):
+        build_model(recipe("7", trained_doublings=9))
+    with pytest.raises(ValueError, match="task with a decoder"):
+        recipe("2", trained_doublings=1)
+
+
 def test_layers_of_another_shape_and_the_last_one_for_other_labels_are_new(tmp_path):
     first = randomised(build_model(recipe("3")))
     first.save_pretrained(tmp_path)

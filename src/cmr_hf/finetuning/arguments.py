@@ -60,6 +60,10 @@ class RecipeArguments:
         "encoder: train the head alone, on features as they are; a number: so many blocks of a ViT from the first, and "
         "its patch embedding, stay as they are"
     )
+    trained_doublings: int | None = _help(
+        "of a ViT's decoder, train this many of the last doublings of size and the last layer alone; what lies before "
+        "them stays as `init_from` has it"
+    )
     lora: dict = _help("fields of peft.LoraConfig: of the encoder, train low-rank additions alone", {})
     layer_decay: float = _help("learning rate of each block over that of the next; 1 is none, 0.75 usual", 1.0)
     balance: bool = _help("see every class as often, whatever its number of samples", False)
@@ -88,6 +92,13 @@ class RecipeArguments:
             raise ValueError(
                 f"`freeze` must be encoder (not for arm unet), a number of blocks (for arm vit) or left out, got "
                 f"{self.freeze!r} for {self.arm}"
+            )
+        if self.trained_doublings is not None and (
+            self.trained_doublings < 0 or self.arm != "vit" or self.kind not in ("segmentation", "landmarks")
+        ):
+            raise ValueError(
+                f"`trained_doublings` must be 0 or more, for arm vit and a task with a decoder, got "
+                f"{self.trained_doublings} for {self.arm} and {self.kind}: leave it out"
             )
         if self.lora and (self.arm != "vit" or self.freeze):
             raise ValueError("`lora` is for arm vit and freezes the encoder by itself: leave `freeze` out")

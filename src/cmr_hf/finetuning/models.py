@@ -33,6 +33,7 @@ HEADS: dict[str, type[PreTrainedModel]] = {
     "segmentation": CMRForSemanticSegmentation,
     "landmarks": CMRForLandmarkDetection,
 }
+WITH_DECODER = (CMRForSemanticSegmentation, CMRForLandmarkDetection)
 BACKBONE = "backbone"  # its folder within a release or a checkpoint of pretraining
 OF_VIT = ("backbone_config", "decoder_type", "decoder_channels")  # what another encoder needs otherwise
 
@@ -44,9 +45,9 @@ class NotMeasuredError(Exception):
 def build_model(recipe: RecipeArguments) -> nn.Module:
     """Encoder and head of a recipe, in float32, with `init_from`'s weights as far as they fit.
 
-    A model of the same head and encoder is taken whole, but for layers of another shape, and for the last one where
-    the labels are others; of any other, and of a bare ViT or ResNet, the encoder, whose shape is then that of the
-    weights.
+    A model of the same encoder and head is taken whole, but for layers of another shape, and for the last one where
+    the labels are others; so are, for one another, segmentation and landmarks, which share a decoder. Of any other,
+    and of a bare ViT or ResNet, the encoder is taken, whose shape is then that of the weights.
 
     Raises:
         NotMeasuredError: `init_from` is a name on the Hub, which cannot be reached or does not have it.
@@ -59,8 +60,8 @@ def build_model(recipe: RecipeArguments) -> nn.Module:
     if not recipe.init_from:
         return settled(head(config), recipe)
     source, theirs = start_of(recipe.init_from)
-    if theirs.model_type == "cmr" and _same_head(theirs, head, config):
-        earlier = head.from_pretrained(source, dtype=torch.float32)
+    if (theirs_head := _fitting_head(theirs, head, config)) is not None:
+        earlier = theirs_head.from_pretrained(source, dtype=torch.float32)
         model = head(CMRConfig.from_dict(config.to_dict()))
         if take_over(model, earlier):
             return settled(model, recipe)
@@ -120,10 +121,16 @@ def _config_at(source: str) -> PreTrainedConfig:
         ) from None
 
 
-def _same_head(theirs: PreTrainedConfig, head: type[PreTrainedModel], config: CMRConfig) -> bool:
+def _fitting_head(
+    theirs: PreTrainedConfig, head: type[PreTrainedModel], config: CMRConfig
+) -> type[PreTrainedModel] | None:
+    """The class of a model whose weights, above the encoder too, are of use to `head`."""
+    if theirs.model_type != "cmr" or theirs.backbone_config.model_type != config.backbone_config.model_type:
+        return None
     architecture = (theirs.architectures or [None])[0]
-    same = architecture == head.__name__ and theirs.decoder_type == config.decoder_type
-    return same and theirs.backbone_config.model_type == config.backbone_config.model_type
+    like = WITH_DECODER if head in WITH_DECODER else (head,)
+    found = next((one for one in like if one.__name__ == architecture), None)
+    return found if found is None or theirs.decoder_type == config.decoder_type else None
 
 
 def take_over(model: nn.Module, earlier: nn.Module) -> bool:
@@ -139,7 +146,7 @@ def take_over(model: nn.Module, earlier: nn.Module) -> bool:
     own_layer = last_layer(model)
     fresh = {name: value.clone() for name, value in own_layer.state_dict().items()}
     model.load_state_dict(fitting, strict=False)
-    if model.config.id2label != earlier.config.id2label:
+    if type(model) is not type(earlier) or model.config.id2label != earlier.config.id2label:
         own_layer.load_state_dict(fresh)
     return True
 
@@ -189,6 +196,8 @@ def settled(model: PreTrainedModel, recipe: RecipeArguments) -> PreTrainedModel:
         model.backbone.requires_grad_(False)
     elif recipe.freeze:
         freeze_blocks(model.backbone, int(recipe.freeze))
+    if recipe.trained_doublings is not None:
+        freeze_decoder(model.decoder, recipe.trained_doublings)
     if recipe.lora:
         add_lora(model.backbone, recipe.lora)
     return model
@@ -204,6 +213,19 @@ def freeze_blocks(backbone: nn.Module, count: int) -> None:
         raise ValueError(f"`freeze` needs at most the {len(backbone.layers)} blocks of the encoder, got {count}")
     for part in (backbone.embeddings, *backbone.layers[:count]):
         part.requires_grad_(False)
+
+
+def freeze_decoder(decoder: nn.Module, trained: int) -> None:
+    """Leaves a ViT's decoder as it is but for its last doublings of size and its last layer, in place.
+
+    Raises:
+        ValueError: not so many doublings.
+    """
+    if trained > len(decoder.ups):
+        raise ValueError(f"`trained_doublings` needs at most the {len(decoder.ups)} of the decoder, got {trained}")
+    decoder.requires_grad_(False)
+    for part in (*decoder.ups[len(decoder.ups) - trained :], decoder.classifier):
+        part.requires_grad_(True)
 
 
 def add_lora(backbone: nn.Module, settings: dict[str, Any]) -> None:
