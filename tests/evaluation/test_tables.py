@@ -214,6 +214,15 @@ def test_ours_stand_beside_the_papers_with_their_data_and_tests():
     assert not re.search(r"\bp\d", json.dumps(results)), "a patient is named"
 
 
+def test_what_is_taken_for_what_is_counted():
+    found = build([detection(right=(1, 1, 0, 0, 1, 1))])
+    assert found["confusion"][0]["counts"] == [[2, 1], [1, 2]]
+    text = rendering.confusion_tables(found)
+    assert "| none | 2 | 1 | 3 |" in text
+    assert "| present | 1 | 2 | 3 |" in text
+    assert rendering.confusion_tables(build([segmentation()])) == rendering.NOT_MEASURED
+
+
 def test_without_the_proposed_arm_all_arms_are_compared():
     arms = ("random ViT", "plain U-Net", BASELINE)
     results = build([segmentation(arm=arm, gain=0.01 * k) for k, arm in enumerate(arms)])

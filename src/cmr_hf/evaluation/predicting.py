@@ -16,7 +16,7 @@ from transformers import PreTrainedConfig
 from ..data.labels.names import landmark_of, plain, structure_of
 from ..data.labels.tables import word_of
 from ..data.schema import LABELS, LANDMARKS
-from ..hub.components_cmr import keep_largest_components
+from ..hub.components_cmr import clean_labels
 from ..hub.image_processing_cmr import CMRImageProcessor
 from ..hub.modeling_cmr import CMRForImageClassification, CMRForLandmarkDetection, CMRForSemanticSegmentation
 from ..hub.reading_cmr import ReadingError
@@ -138,10 +138,10 @@ def predicted_masks(
 ) -> np.ndarray:
     """Label maps `(z, y, x)`, uint8, ids of `LABELS`, on the grid of a stack `(z, y, x)`.
 
-    Islands are taken away as the segmentation pipeline does (`config.single_component_labels`).
+    Islands are taken away and holes filled as the segmentation pipeline does (`config.single_component_labels`).
     """
     labels = processor.segment(logits_of(model, processor, images, spacing_mm), images.shape[-2:], spacing_mm)[0]
-    labels = keep_largest_components(labels[None], model.config.single_component_labels or [])[0].numpy()
+    labels = clean_labels(labels[None], model.config.single_component_labels or [])[0].numpy()
     table = np.zeros(256, np.uint8)
     for ours, theirs in structures_of(model.config.id2label).items():
         table[ours] = theirs

@@ -36,6 +36,7 @@ def markdown(results: dict[str, Any], title: str = "Results") -> str:
     parts = (
         ("Paired tests between arms", TESTS_TEXT, tests_table(results)),
         ("Beyond the paper: outlines, ranking, calibration", "", beyond_table(results)),
+        ("Beyond the paper: what is taken for what", CONFUSION_TEXT, confusion_tables(results)),
         ("Beyond the paper: volumes and function", AGREEMENT_TEXT, agreement_table(results)),
         ("On which data", "", data_table(results)),
     )
@@ -49,6 +50,7 @@ Difference first minus second, by patient, with its 95 % interval. Dice and dist
 the patients' means; accuracy: McNemar's exact test with one sample a patient, else the paired bootstrap by patient.
 Where one arm rightly found nothing and the other invented a structure, the first counts 1. p (Holm) is adjusted for all
 tests of this table."""
+CONFUSION_TEXT = "Counts of samples: the truth in rows, the answer in columns; classes without a sample have no row."
 AGREEMENT_TEXT = """\
 Measured minus reference. Limits of agreement are bias ± 1.96 SD. ICC(A,1), the same as ICC(2,1), counts a bias against
 agreement; ICC(C,1), the same as ICC(3,1), does not. Volumes are of each phase; EDV, ESV and EF of the cine."""
@@ -117,6 +119,17 @@ def beyond_table(results: dict[str, Any]) -> str:
             [line["experiment"], line["arm"], line["class"], metric, cell(found, line["unit"]), patients, line["data"]]
         )
     return table(head, body) if body else NOT_MEASURED
+
+
+def confusion_tables(results: dict[str, Any]) -> str:
+    """A table for each classifier and data set, as Markdown."""
+    parts = []
+    for one in results["confusion"]:
+        head = [f"{one['experiment']}, {one['arm']}", *one["classes"], "all"]
+        rows = zip(one["classes"], one["counts"], strict=True)
+        body = [[name, *counts, sum(counts)] for name, counts in rows if any(counts)]
+        parts.append(f"{one['data']}:\n\n{table(head, body)}")
+    return "\n\n".join(parts) or NOT_MEASURED
 
 
 def agreement_table(results: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..data.experiments import EXPERIMENTS, Experiment
 from .cases import Measurement, together
+from .classes import confusion_matrix
 from .estimates import LEVELS, VALUES, agreement_of, compare, estimate, estimate_of_chances
 from .paper import BALANCED, PAPER_ARMS, PROPOSED, TOTAL, paper, paper_cells
 from .resampling import holm
@@ -47,7 +48,8 @@ def build(measurements: Iterable[Measurement]) -> dict[str, Any]:
 
     Returns:
         `dict` of `tables` ("2", "3", "4": lines with the paper's and our numbers by arm), `tests` (paired, between
-        arms), `beyond` (what the paper does not report), `agreement` (volumes and EF) and `measurements` (on what).
+        arms), `beyond` (what the paper does not report), `confusion` (of classes), `agreement` (volumes and EF) and
+        `measurements` (on what).
 
     Raises:
         ValueError: an unknown experiment, or one patient in two parts.
@@ -66,6 +68,7 @@ def build(measurements: Iterable[Measurement]) -> dict[str, Any]:
         "tables": {"2": second, "3": _table_3(parts), "4": _table_4(second)},
         "tests": _tests(parts),
         "beyond": _beyond(parts),
+        "confusion": [_confusion(one) for one in parts if one.kind == "classification"],
         "agreement": [
             {"experiment": one.experiment, "arm": one.arm, "data": stratum(one), **entry}
             for one in parts
@@ -203,3 +206,17 @@ def _beyond(parts: list[Measurement]) -> list[Line]:
                 found = estimate_of_chances(one, what)
                 lines.append(head | {"class": "all", "level": "", "metric": metric, "unit": "", "ours": found})
     return lines
+
+
+def _confusion(one: Measurement) -> dict[str, Any]:
+    """Counts of samples, truth in rows and answers in columns, both in the order of `classes`."""
+    rows, order = one.select("right"), one.classes
+    truth, told = ([order.index(row[name]) for row in rows] for name in ("truth", "predicted"))
+    counts = confusion_matrix(told, truth, len(order)).tolist()
+    return {
+        "experiment": one.experiment,
+        "arm": one.arm,
+        "data": stratum(one),
+        "classes": list(order),
+        "counts": counts,
+    }
