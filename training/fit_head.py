@@ -45,10 +45,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def samples_on(recipe: RecipeArguments, side: str) -> list[dict]:
+def samples_on(recipe: RecipeArguments, side: str, neighbours: int = 0) -> list[dict]:
     """Samples of all data sets on one side; phantoms have sides by their seeds."""
     entries = train_entries(recipe) if side == "train" else choose_entries(recipe)
-    return [one for entry in entries for one in samples_of(recipe.chosen, stacks_of(recipe, entry, side))]
+    return [one for entry in entries for one in samples_of(recipe.chosen, stacks_of(recipe, entry, side), neighbours)]
 
 
 def answers(layer: torch.nn.Linear, taken: FrozenFeatures, judged: torch.Tensor) -> torch.Tensor:
@@ -84,10 +84,12 @@ def main(arguments: list[str] | None = None) -> None:
     model = build_model(recipe)
     processor = CMRImageProcessor(**recipe.processor)
     settings = Augmentation(**recipe.augmentation)
-    learnt, held = samples_on(recipe, "train"), samples_on(recipe, "validation")
-    print(f"{len(learnt)} samples to learn from, {len(held)} to choose on")
-
+    learnt = samples_on(recipe, "train", recipe.neighbours)
+    held = samples_on(recipe, "validation", recipe.neighbours if options.folds else 0)
     samples = learnt + held
+    own = torch.tensor([not sample.get("shift") for sample in samples])  # not a neighbour's slice: to judge on
+    print(f"{len(learnt)} samples to learn from, {len(held)} to choose on, neighbours' slices among them")
+
     taken = FrozenFeatures(model, processor, samples, settings, options.copies, training.seed)
     of_training = torch.arange(len(samples)) < len(learnt)
     found: dict[float, torch.Tensor] = {}
@@ -95,13 +97,13 @@ def main(arguments: list[str] | None = None) -> None:
         label_of = dict(zip(taken.patients, taken.labels.tolist(), strict=True))
         folds = folds_of(label_of, options.folds, training.seed)
         places = torch.tensor([folds[patient] for patient in taken.patients])
-        judged = torch.ones(len(samples), dtype=torch.bool)
+        judged = own
         for strength in options.strengths:
             chances = torch.zeros(len(samples), classes)
             for fold in range(options.folds):
                 layer = taken.fit(places != fold, classes, strength, recipe.balance)
                 chances[places == fold] = answers(layer, taken, places == fold)
-            found[strength] = chances
+            found[strength] = chances[own]
     else:
         judged = ~of_training
         for strength in options.strengths:
@@ -111,7 +113,8 @@ def main(arguments: list[str] | None = None) -> None:
     strength = max(scores, key=scores.__getitem__)
     print("balanced accuracy by strength: " + ", ".join(f"{one:g}: {score:.3f}" for one, score in scores.items()))
 
-    layer = taken.fit(judged if options.folds else of_training, classes, strength, recipe.balance)
+    everyone = torch.ones(len(samples), dtype=torch.bool)
+    layer = taken.fit(everyone if options.folds else of_training, classes, strength, recipe.balance)
     model.classifier.load_state_dict(layer.state_dict())
     best = Path(training.output_dir) / "best"
     model.save_pretrained(best)
@@ -151,7 +154,7 @@ def main(arguments: list[str] | None = None) -> None:
             "notes": [f"{options.folds} folds of {len(label_of)} training and validation patients; the strength of the "
                       "penalty was chosen on the same folds"],
         }  # fmt: skip
-        rows = rows_of(samples, found[strength], names)
+        rows = rows_of([one for one, alone in zip(samples, own.tolist(), strict=True) if alone], found[strength], names)
         save(Measurement(kind_of(recipe.chosen), options.arm, recipe.experiment, rows, about), best.parent / "folds")
     print(f"{scores[strength]:.3f} with strength {strength:g}: {best}")
 

@@ -166,6 +166,21 @@ def test_lge_is_read_from_scar_where_nobody_said():
     assert [(one["patient"], one["label"]) for one in samples_of("8A", stacks)] == [("p", 1), ("q", 0)]
 
 
+def test_neighbours_are_the_same_heart_nearer_to_base_and_apex():
+    found = list(samples_of("8B", [stack(9, lge="present")], neighbours=3))
+    assert [(one["shift"], values(one)) for one in found] == [
+        (0, [2, 4, 6]),
+        (-2, [0, 2, 4]),
+        (-1, [1, 3, 5]),
+        (1, [3, 5, 7]),
+        (2, [4, 6, 8]),
+    ]
+    found = list(samples_of("9", cine(20, es=8), neighbours=3))
+    assert [(one["shift"], values(one)[0]) for one in found] == [(0, 2), (-2, 0), (-1, 1), (1, 3), (2, 4), (3, 5)]
+    assert len({one["key"] for one in found}) == 6
+    assert {one["label"] for one in found} == {DISEASES.index("HCM")}
+
+
 def test_emidec_is_turned_from_base_to_apex():
     (sample,) = samples_of("8B", [stack(7, lge="none", source="emidec")])
     (usual,) = samples_of("8B", [stack(7, lge="none")])

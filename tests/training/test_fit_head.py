@@ -56,8 +56,10 @@ def test_a_head_is_fitted_chosen_on_validation_and_opens_in_its_pipeline(place, 
     assert {one["label"] for one in answer} <= set(cmr_hf.CMRConfig.from_pretrained(best).id2label.values())
 
 
-def test_of_a_cross_validation_every_patient_has_one_row_out_of_fold(place, run):
+@pytest.mark.parametrize("neighbours", [0, 1])
+def test_of_a_cross_validation_every_patient_has_one_row_out_of_fold(place, run, neighbours):
     words = ("--folds", "3", "--copies", "1", "--arm", "tiny", f"output_dir={place / 'folded'}")
+    words += (f"neighbours={neighbours}",)
     run("fit_head.py", "--config", place / "8B.yaml", *words)
     found = load(place / "folded" / "folds")
     assert (found.kind, found.arm, found.experiment, found.about["side"]) == (

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from transformers.utils import logging
 
+from ..hub.classifying_cmr import at_level, base_to_apex
 from ..hub.image_cmr import CMRImage
-from ..hub.pipeline_cmr_disease_detection import CMRDiseaseDetectionPipeline
-from ..hub.pipeline_cmr_lge_detection import CMRLGEDetectionPipeline
+from ..hub.pipeline_cmr_disease_detection import BASAL, CMRDiseaseDetectionPipeline
+from ..hub.pipeline_cmr_lge_detection import CMRLGEDetectionPipeline, levels
 from ..hub.reading_cmr import ReadingError
 from .schema import DISEASES, IMAGE_TYPES, LABELS, LANDMARKS, LGE, UNKNOWN, VIEWS, LabelledStack
 from .splits import SIDES
@@ -147,7 +148,7 @@ def experiment(key: str | Experiment) -> Experiment:
     return EXPERIMENTS[key]
 
 
-def samples_of(key: str | Experiment, stacks: Iterable[LabelledStack]) -> Iterator[dict[str, Any]]:
+def samples_of(key: str | Experiment, stacks: Iterable[LabelledStack], neighbours: int = 0) -> Iterator[dict[str, Any]]:
     """Training samples of an experiment, from stacks of which others are left out.
 
     The three images of the detection tasks are chosen by the pipelines' own rules. At the end a warning names the
@@ -156,6 +157,8 @@ def samples_of(key: str | Experiment, stacks: Iterable[LabelledStack]) -> Iterat
     Args:
         key (`str` or `Experiment`): one of `EXPERIMENTS`.
         stacks (iterable of `LabelledStack`): for experiment 9 all phases of a cine must follow each other.
+        neighbours (`int`, defaults to 0): for detection, each heart also from so many slices nearer to base and apex,
+            as far as the stack goes; to learn from, not to judge on.
 
     Yields:
         `dict` with `key` (source, patient, study, series, phase and slice), `patient`, `source`, `spacing_mm`
@@ -164,12 +167,13 @@ def samples_of(key: str | Experiment, stacks: Iterable[LabelledStack]) -> Iterat
         - classification, detection: `label`, an id of `id2label`;
         - segmentation: `mask` (`(y, x)`, uint8), ids of `id2label`, 255 where nobody drew; `drawn`, those looked for;
         - landmarks: `points`, float64 `(2, 2)`, (row, column) in the order of `id2label`, NaN where not marked;
-        - experiment 9: `variant`, "" or "ED, ES, ES".
+        - detection: `shift`, 0 or slices towards the apex; experiment 9: `variant`, "" or "ED, ES, ES".
     """
     chosen = experiment(key)
     seen: Counter[int] = Counter()
     counted = (stack for stack in stacks if _counts(chosen, stack))
-    for sample in _MAKERS[chosen.label](chosen, counted):
+    more = {"neighbours": neighbours} if chosen.kind == "detection" else {}
+    for sample in _MAKERS[chosen.label](chosen, counted, **more):
         if "mask" in sample:
             seen.update(sample["drawn"])
         elif "points" in sample:
@@ -232,24 +236,30 @@ def _marked_slices(chosen: Experiment, stacks: Iterable[LabelledStack]) -> Itera
                 yield _about(stack, index) | {"image": image, "points": points}
 
 
-def _levels(chosen: Experiment, stacks: Iterable[LabelledStack]) -> Iterator[dict[str, Any]]:
+def _levels(chosen: Experiment, stacks: Iterable[LabelledStack], neighbours: int) -> Iterator[dict[str, Any]]:
     for stack in stacks:
         label = stack.lge
         if label is None and stack.masks is not None and SCAR in stack.drawn:
             label = LGE[int((stack.masks == SCAR).any())]
         if label is None:
             continue
+        image, about = _image(stack, stack.images), _about(stack)
         try:
-            images = _LEVELS.three_images(_LEVELS, _image(stack, stack.images))
+            three = _LEVELS.three_images(_LEVELS, image)
         except ReadingError as error:
-            logger.warning(f"experiment {chosen.key} leaves out {_about(stack)['key']}: {error}")
+            logger.warning(f"experiment {chosen.key} leaves out {about['key']}: {error}")
             continue
-        about = _about(stack)
-        about["key"] += f"/t{stack.phase_index}"
-        yield about | {"image": images, "label": chosen.classes.index(label)}
+        about |= {"key": f"{about['key']}/t{stack.phase_index}", "label": chosen.classes.index(label)}
+        yield about | {"image": three, "shift": 0}
+        order = base_to_apex(image)
+        for shift in _shifts(neighbours):
+            places = [place + shift for place in levels(len(order))]
+            if 0 <= places[0] and places[-1] < len(order):
+                three = _LEVELS.three_images(_LEVELS, image, slices=[order[place] for place in places])
+                yield about | {"image": three, "shift": shift, "key": f"{about['key']}/{shift:+d}"}
 
 
-def _hearts(chosen: Experiment, stacks: Iterable[LabelledStack]) -> Iterator[dict[str, Any]]:
+def _hearts(chosen: Experiment, stacks: Iterable[LabelledStack], neighbours: int) -> Iterator[dict[str, Any]]:
     for cine in _cines(stacks):
         label = next((stack.disease for stack in cine if stack.disease is not None), None)
         if label is None:
@@ -263,9 +273,20 @@ def _hearts(chosen: Experiment, stacks: Iterable[LabelledStack]) -> Iterator[dic
         ed = phases.index("ED") if "ED" in phases else 0
         frames = np.roll(np.stack([stack.images for stack in cine]), -ed, axis=0)  # (t, z, y, x), from ED
         known = (0, (phases.index("ES") - ed) % len(cine)) if "ES" in phases else None
-        images = _HEART.three_images(_HEART, _image(cine[0], frames), phases=known)
-        variant = "ED, ES, ES" if np.array_equal(images[1], images[2]) else ""
-        yield about | {"image": images, "label": chosen.classes.index(label), "variant": variant}
+        image = _image(cine[0], frames)
+        order = base_to_apex(image)
+        own = order.index(at_level(order, BASAL))
+        for shift in (0, *_shifts(neighbours)):
+            if 0 <= own + shift < len(order):
+                three = _HEART.three_images(_HEART, image, phases=known, slice_index=order[own + shift])
+                variant = "ED, ES, ES" if np.array_equal(three[1], three[2]) else ""
+                key = f"{about['key']}/{shift:+d}" if shift else about["key"]
+                more = {"image": three, "label": chosen.classes.index(label), "variant": variant, "shift": shift}
+                yield about | more | {"key": key}
+
+
+def _shifts(neighbours: int) -> list[int]:
+    return [shift for shift in range(-neighbours, neighbours + 1) if shift]
 
 
 def _cines(stacks: Iterable[LabelledStack]) -> Iterator[list[LabelledStack]]:

@@ -67,6 +67,11 @@ class RecipeArguments:
     lora: dict = _help("fields of peft.LoraConfig: of the encoder, train low-rank additions alone", {})
     layer_decay: float = _help("learning rate of each block over that of the next; 1 is none, 0.75 usual", 1.0)
     balance: bool = _help("see every class as often, whatever its number of samples", False)
+    neighbours: int = _help(
+        "for detection: learn from each heart in so many slices nearer to base and apex too, where its few samples are "
+        "soon known by heart; it is chosen and judged on the pipeline's own slices",
+        0,
+    )
     early_stopping: int = _help("stop after so many evaluations without a better one; 0 never", 0)
     labels: dict = _help("without `experiment`: id: name, background first", {})
     processor: dict = _help("fields of CMRImageProcessor; its pixels are 1 mm", {})
@@ -106,6 +111,8 @@ class RecipeArguments:
             raise ValueError(f"`layer_decay` must lie in (0, 1], got {self.layer_decay}: 0.75 is usual, 1 is none")
         if self.balance and self.kind not in ("classification", "detection"):
             raise ValueError(f"`balance` needs a task with classes of images, got {self.kind}: leave it out")
+        if self.neighbours and self.kind != "detection":
+            raise ValueError(f"`neighbours` is for detection, got it for {self.kind}: leave it out")
         if self.processor.get("spacing_mm", 1.0) != 1.0:
             raise ValueError(f"`processor` needs pixels of 1 mm to train, got {self.processor}: leave spacing_mm out")
 

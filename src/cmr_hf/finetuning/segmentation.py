@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 
 from ..data.schema import UNKNOWN, LabelledStack, known_of
 from ..evaluation.overlap import dice
-from ..hub.components_cmr import keep_largest_components
+from ..hub.components_cmr import clean_labels
 from ..hub.image_processing_cmr import CMRImageProcessor
 from .augmentation import Augmentation, Draws, augment_batch
 
@@ -163,7 +163,7 @@ def segment_stack(
     logits = torch.cat(logits)
     logits[:, list(absent)] = NEVER
     labels = processor.segment(logits, images.shape[-2:], spacing_mm)[0]
-    return keep_largest_components(labels[None], model.config.single_component_labels or [])[0].numpy()
+    return clean_labels(labels[None], model.config.single_component_labels or [])[0].numpy()
 
 
 def dice_table(

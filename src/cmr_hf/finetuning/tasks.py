@@ -152,7 +152,10 @@ def _gather_stacks(recipe: RecipeArguments, side: str) -> Material:
 
 def _gather_samples(recipe: RecipeArguments, side: str) -> Material:
     chosen = recipe.chosen
-    sets = [ImageSamples(samples_of(chosen, stacks_of(recipe, entry, "train"))) for entry in train_entries(recipe)]
+    sets = [
+        ImageSamples(samples_of(chosen, stacks_of(recipe, entry, "train"), recipe.neighbours))
+        for entry in train_entries(recipe)
+    ]
     validation = [
         sample for entry in choose_entries(recipe) for sample in samples_of(chosen, stacks_of(recipe, entry, side))
     ]
