@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cmr_hf.clinical.risk import risk_coverage
+from cmr_hf.clinical.risk import expected_dice, risk_coverage
 
 
 def test_an_honest_uncertainty_lowers_the_risk_of_what_is_kept():
@@ -36,3 +36,34 @@ def test_the_curve_of_three_figures():
 def test_what_cannot_be_ranked_is_refused(errors, doubts):
     with pytest.raises(ValueError, match="need"):
         risk_coverage(errors, doubts)
+
+
+def test_the_surest_part_and_the_least_sure_quarter():
+    found = risk_coverage([1.0, 2.0, 3.0, 10.0], [1.0, 2.0, 3.0, 4.0])
+    assert (found.kept(0.5), found.kept(0.0), found.kept(1.0)) == (1.5, 1.0, 4.0)
+    assert found.last == pytest.approx(10.0)
+    np.testing.assert_allclose(found.best, found.risk)
+
+
+def test_promised_dice_is_what_random_truths_of_these_probabilities_give():
+    rng = np.random.default_rng(3)
+    chance = np.clip(rng.normal(0.5, 0.4, (2, 40, 40)), 0, 1)
+    labels = (chance > 0.5).astype(np.uint8)
+    overlaps = []
+    for _ in range(200):
+        truth = rng.random(chance.shape) < chance
+        both = 2 * (truth & (labels == 1)).sum(axis=(1, 2)) / (truth.sum(axis=(1, 2)) + labels.sum(axis=(1, 2)))
+        overlaps.append(both)
+    np.testing.assert_allclose(expected_dice(labels, {1: chance}), np.mean(overlaps, axis=0), atol=0.005)
+
+
+def test_promised_dice_of_bytes_counts_what_was_left_out_and_nothing_is_nan():
+    labels = np.zeros((3, 10, 10), dtype=np.uint8)
+    labels[0, :5] = 1
+    chance = np.zeros((3, 10, 10), dtype=np.uint8)
+    chance[0, :5] = 255
+    chance[1] = 102  # 40 pixels expected, none drawn
+    found = expected_dice(labels, {1: chance})
+    np.testing.assert_allclose(found, [1.0, 0.0, np.nan])
+    with pytest.raises(ValueError, match="`chances` needs the shape of `labels`"):
+        expected_dice(labels, {1: chance[:2]})

@@ -1,8 +1,9 @@
 """Many studies over processes and machines, restartable, one row a study.
 
 Every process takes its share of the studies (by `RANK` and `WORLD_SIZE`, which `accelerate launch` and `torchrun` set)
-and needs nothing of the others. A study that is done is not done again. Whoever ends writes the table anew from all
-rows that are there, so the last one to end writes it whole.
+and needs nothing of the others. A study that is done is not done again; one that was begun but not ended, because the
+process was stopped or fell over it, is done after all others, so that it cannot keep them from being done. Whoever ends
+writes the table anew from all rows that are there, so the last one to end writes it whole.
 """
 
 import csv
@@ -20,6 +21,7 @@ from .privacy import Private
 from .results import SCHEMA_VERSION
 
 ROW, TABLE = "row.json", "studies.csv"
+BEGUN = "begun and not ended: the process was stopped, or fell over it"
 
 
 def study_name(folder: str | Path) -> str:
@@ -78,37 +80,40 @@ def assess_many(
     if not 0 <= rank < world_size:
         raise ValueError(f"`rank` needs 0 to {world_size - 1}, got {rank}: see RANK and WORLD_SIZE")
     studies, out = studies_below(root), Path(out)
-    models = Models(options.get("models"), options.get("device"))
+    models = Models(options.pop("models", None), options.get("device"))
     wanted = _fingerprint(models, options)
-    for number, folder in enumerate(studies[rank::world_size]):
-        name = study_name(folder)
-        place = f"{rank + number * world_size + 1} of {len(studies)}, {name}"
-        known = _row(out / name / ROW)
-        if known is not None and known.get("fingerprint") == wanted and not known.get("failed"):
+    number, own = {folder: place for place, folder in enumerate(studies, 1)}, studies[rank::world_size]
+    before = {folder: _row(out / study_name(folder) / ROW) or {} for folder in own}
+    for folder in sorted(own, key=lambda one: before[one].get("failed") == BEGUN):  # stable: else by name
+        name, content = study_name(folder), _content(folder)
+        place = f"{number[folder]} of {len(studies)}, {name}"
+        row = {"study": name, "fingerprint": wanted, "content": content, "failed": None}
+        known = before[folder]
+        if not known.get("failed") and all(known.get(key) == row[key] for key in ("fingerprint", "content")):
             told(f"{place}: done before")
             continue
-        row = _assessed(folder, out / name, name, wanted, keep_identity, options)
+        if keep_identity:
+            row["folder"] = folder.name
+        write_json(row | {"failed": BEGUN}, out / name / ROW)
+        try:
+            row |= assess(folder, out=out / name, models=models, keep_identity=keep_identity, **options).row()
+        except Exception as error:  # one study must not stop the rest
+            row["failed"] = Private(folder, keep=keep_identity).error(error)
+        write_json(row, out / name / ROW)
         told(f"{place}: {row['failed'] or 'done'}")
     return _table(out, {study_name(folder) for folder in studies})
 
 
-def _assessed(
-    folder: Path, out: Path, name: str, fingerprint: str, keep_identity: bool, options: Mapping[str, Any]
-) -> dict[str, Any]:
-    row: dict[str, Any] = {"study": name, "fingerprint": fingerprint, "failed": None}
-    if keep_identity:
-        row["folder"] = folder.name
-    try:
-        row |= assess(folder, out=out, keep_identity=keep_identity, **options).row()
-    except Exception as error:  # one study must not stop the rest
-        row["failed"] = Private(folder, keep=keep_identity).error(error)
-    write_json(row, out / ROW)
-    return row
+def _content(folder: Path) -> str:
+    """Hash of the names and sizes of a study's files: a study to which files were added is assessed anew."""
+    files = sorted(one for one in folder.rglob("*") if one.is_file()) if folder.is_dir() else [folder]
+    listed = [(one.relative_to(folder).as_posix(), one.stat().st_size) for one in files]
+    return hashlib.sha256(repr(listed).encode(errors="replace")).hexdigest()[:16]
 
 
 def _fingerprint(models: Models, options: Mapping[str, Any]) -> str:
     """Of all that a row depends on beside the study."""
-    kept = {name: str(value) for name, value in options.items() if name not in ("models", "progress", "batch_size")}
+    kept = {name: str(value) for name, value in options.items() if name not in ("progress", "batch_size")}
     made = {"schema": SCHEMA_VERSION, "models": {name: models.digest(name) for name in models.names()}, **kept}
     return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -121,15 +126,21 @@ def _row(path: Path) -> dict[str, Any] | None:
 
 
 def _table(out: Path, names: set[str]) -> Path:
-    rows = [row for path in sorted(out.glob(f"study_*/{ROW}")) if path.parent.name in names and (row := _row(path))]
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    path = out / TABLE
-    with whole_file(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, columns)
-        writer.writeheader()
-        writer.writerows(rows)
-    _parquet(rows, columns, path.with_suffix(".parquet"))
+    """Writes the table of all rows that are there, again if one came while it was written: whoever is last has all."""
+    path, written = out / TABLE, None
+    while written != (rows := _rows(out, names)):
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        with whole_file(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, columns)
+            writer.writeheader()
+            writer.writerows(rows)
+        _parquet(rows, columns, path.with_suffix(".parquet"))
+        written = rows
     return path
+
+
+def _rows(out: Path, names: set[str]) -> list[dict[str, Any]]:
+    return [row for name in sorted(names) if (row := _row(out / name / ROW))]
 
 
 def _parquet(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], path: Path) -> None:

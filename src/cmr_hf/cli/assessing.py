@@ -1,6 +1,7 @@
 """`cmr-hf assess`: a whole study through all models, or a folder of studies."""
 
 import argparse
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,7 +83,8 @@ def _many(args: argparse.Namespace, options: dict[str, Any]) -> int:
     table = assess_many(args.study, args.out, told=told, progress=False, **options)
     print(table)
     print_notice()
-    return 1 if failed else 0
+    # launchers end all processes when one ends with an error, whatever the others still have to do
+    return 1 if failed and int(os.environ.get("WORLD_SIZE", 1)) == 1 else 0
 
 
 def _tell(made: "StudyAssessment") -> None:
