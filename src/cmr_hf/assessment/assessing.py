@@ -33,7 +33,7 @@ WANTED = {
 def assess(
     path: str | Path,
     *,
-    models: Mapping[str, Any] | None = None,
+    models: Mapping[str, Any] | Models | None = None,
     out: str | Path | None = None,
     height_cm: float | None = None,
     weight_kg: float | None = None,
@@ -51,7 +51,8 @@ def assess(
         path (`str` or `Path`): folder, zip or DICOMDIR of one study.
         models (mapping of `str` to folder or Hub id, *optional*): role → model, instead of or beside the embedded ones:
             "image-type", "cine-view", "cine-sax", "cine-4ch", "lge-sax", "mapping-sax", "rv-insertion",
-            "lge-detection", "disease"; `None` switches one off. What has no model is not measured, and says so.
+            "lge-detection", "disease"; `None` switches one off. What has no model is not measured, and says so. Or a
+            `Models`, which keeps what it opened for the next study.
         out (`str` or `Path`, *optional*): folder for assessment.json, report.html, masks, DICOM SEG and pictures; what
             the models say is kept there too, so that a run that was stopped goes on. Without it nothing is written.
         height_cm, weight_kg (`float`, *optional*): for indexed figures, instead of the headers'.
@@ -76,7 +77,7 @@ def assess(
         raise FileNotFoundError("`masks` needs an existing folder: name the one that holds the …_mask.nii.gz")
     if seg_phases not in ("ed-es", "all", "none"):
         raise ValueError(f'`seg_phases` needs "ed-es", "all" or "none", got {seg_phases!r}')
-    registry = Models(models, device)
+    registry = models if hasattr(models, "digest") else Models(models, device)
     seconds: dict[str, float] = {}
     with _timed(seconds, "reading"):
         pixels = Pixels()
