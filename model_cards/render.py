@@ -18,15 +18,15 @@ ORG = "ORG"
 
 
 def model_cards() -> Iterator[tuple[Path, str]]:
-    """Where the card of each embedded model lies, and its text."""
+    """Where the card of each model inside the package lies, and its text."""
     from cmr_hf.publishing import prepare, read_words
-    from cmr_hf.weights import embedded, embedded_names
+    from cmr_hf.weights import released
 
-    for name in embedded_names():
+    for name, source in released().items():
         repo = f"{ORG}/cmr-{name}"
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place) / name
-            prepare(embedded(name), repo, folder, words=read_words(HERE / name))
+            prepare(source, repo, folder, words=read_words(HERE / name))
             yield HERE / name / "README.md", (folder / "README.md").read_text(encoding="utf-8")
 
 

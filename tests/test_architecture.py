@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation": {"hub", "data", "clinical"},
     "finetuning": {"hub", "data", "clinical", "evaluation"},
     "assessment": {"hub", "studies", "clinical", "weights"},
-    "publishing": {"hub"},
+    "publishing": {"hub", "clinical"},
 }
 ROOT = "the package's __init__"
 MAY_IMPORT[ROOT] = set(MAY_IMPORT)

@@ -18,7 +18,8 @@ from cmr_hf.publishing import prepare
 from cmr_hf.publishing.measured import numbers
 from cmr_hf.publishing.pushing import client, push
 from cmr_hf.publishing.release import check_card
-from cmr_hf.weights import embedded, embedded_names
+from cmr_hf.publishing.shape import is_shape
+from cmr_hf.weights import released
 from tests.hub_server import WRITER, HubServer
 from tests.publishing import card_process
 from tests.publishing.processes import SECONDS, environment
@@ -26,6 +27,7 @@ from tests.publishing.processes import SECONDS, environment
 CARDS = Path(__file__).resolve().parents[2] / "model_cards"
 MODELS = sorted(path.parent.name for path in CARDS.glob("*/card.toml"))
 NAMES = [*MODELS, "phantoms"]
+PIPELINES = [name for name, folder in released().items() if not is_shape(folder)]  # the other: test_shape.py
 
 
 def text_of(name: str) -> str:
@@ -37,7 +39,7 @@ def blocks(name: str, language: str) -> list[str]:
 
 
 def results_of(name: str) -> dict:
-    return json.loads((embedded(name) / "results.json").read_text(encoding="utf-8"))
+    return json.loads((released()[name] / "results.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +51,8 @@ def rendered() -> dict[Path, str]:
     return dict([*module.model_cards(), module.phantom_card()])
 
 
-def test_every_embedded_model_has_a_card():
-    assert MODELS == embedded_names(), "write model_cards/NAME/card.toml, then run python model_cards/render.py"
+def test_every_model_inside_the_package_has_a_card():
+    assert MODELS == list(released()), "write model_cards/NAME/card.toml, then run python model_cards/render.py"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -91,7 +93,7 @@ def test_the_header_is_what_the_hub_takes(name):
     again = kind(text)
     assert again.data.to_dict() == kind(str(again)).data.to_dict()
     if name != "phantoms":
-        assert header["library_name"] == "transformers"
+        assert header["library_name"] == ("cmr_hf" if is_shape(released()[name]) else "transformers")
         assert header["model-index"][0]["name"] == f"cmr-{name}"
 
 
@@ -132,7 +134,7 @@ def test_the_blocks_of_the_phantoms_card_run(tmp_path, monkeypatch):
 # ---- the blocks of a model's card, with ORG/NAME on a Hub of this machine
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(scope="module", params=PIPELINES)
 def used(request, trained_for, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict]:
     """What a process did that had nothing but the card, the address of a Hub and an empty cache.
 

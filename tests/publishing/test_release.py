@@ -26,6 +26,7 @@ def family(trained_for, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict
     weights = import_module("cmr_hf.weights")
     monkeypatch.setattr(weights, "embedded_names", lambda: sorted(folders))
     monkeypatch.setattr(weights, "embedded", folders.__getitem__)
+    monkeypatch.setattr(weights, "SHAPE_CLASSIFIER", tmp_path / "none")
     monkeypatch.setattr(import_module("cmr_hf.cli.publishing"), "CARDS", tmp_path / "cards")
     return folders
 

@@ -26,9 +26,9 @@ def download(args: argparse.Namespace) -> int:
     print(f"{args.repo}: {len(done.files)} files, {size_of(sum(done.files.values()))}, commit {done.commit}")
     for name in done.left_out:
         print(f"note: {name} was left out: it may run code when it is loaded", file=sys.stderr)
-    config = done.folder / "config.json"
-    about = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
-    if about.get("model_type") != "cmr":
+    files = (done.folder / name for name in ("config.json", "classifier.json"))
+    about = next((json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()), {})
+    if about.get("model_type") != "cmr" and "features" not in about:
         print(f"note: {args.repo} is no model of this package", file=sys.stderr)
     elif licence := about.get("weights_license"):
         print(f"licence of the weights: {licence}")

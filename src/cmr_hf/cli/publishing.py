@@ -53,10 +53,11 @@ def _publish_one(args: argparse.Namespace) -> int:
     import torch
 
     from .. import publishing
-    from ..weights import embedded, embedded_names
+    from ..weights import released
 
-    name = args.model if args.model in embedded_names() else None
-    model = embedded(name) if name else Path(args.model)
+    known = released()
+    name = args.model if args.model in known else None
+    model = known[name] if name else Path(args.model)
     words = _words(args.card or (CARDS / name if name else model))
     options: dict[str, Any] = {"words": words, "max_shard_size": args.max_shard_size}
     options["dtype"] = getattr(torch, args.dtype) if args.dtype else None
@@ -70,11 +71,10 @@ def _publish_one(args: argparse.Namespace) -> int:
 
 def _publish_all(args: argparse.Namespace) -> int:
     from .. import publishing
-    from ..weights import embedded, embedded_names
+    from ..weights import released
 
-    names = embedded_names()
-    models = {f"{PREFIX}{name}": embedded(name) for name in names}
-    found = {f"{PREFIX}{name}": _words(CARDS / name) for name in names}
+    models = {f"{PREFIX}{name}": folder for name, folder in released().items()}
+    found = {name: _words(CARDS / name.removeprefix(PREFIX)) for name in models}
     words = {name: one for name, one in found.items() if one is not None}
     if args.dry_run:
         for name, model in models.items():

@@ -1,6 +1,7 @@
 """A model's card from its own files: words from `card.toml`, numbers from `results.json`, facts from the export."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,16 @@ from huggingface_hub import ModelCard, ModelCardData
 from .. import __version__
 from ..hub.configuration_cmr import CMRConfig
 from ..hub.image_processing_cmr import CMRImageProcessor
+from . import shape
 from .card import MARK, licence_of
 from .export import ENCODER_TASK, LEGAL, TASKS
-from .measured import NOT_MEASURED, Number, controls, eval_results, key_of, numbers
+from .measured import NOT_MEASURED, Number, controls, eval_results, key_of, notes, numbers
 from .weight_files import count_parameters, stored_dtype
 from .words import Words
 
 TEMPLATE = Path(__file__).with_name("model_card.md")
 NOT_STATED = "Not stated."
+NO_RECIPE = f"**Recipe.** {NOT_STATED}"
 LOCAL = ("root", "data_root", "splits", "output_dir")  # where it was trained, not how
 TAGS = ["cardiac-mri", "cmr", "medical-imaging"]
 # What a reader asks of a recipe first; the whole of it is in results.json
@@ -24,6 +27,18 @@ RECIPE = (
     "arm", "dataset", "train_on", "init_from", "max_steps", "num_train_epochs", "per_device_train_batch_size",
     "learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay", "crop_sizes", "bf16", "fp16", "seed",
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the files of an export say: library and tag as the Hub names them, licence, a line, rows of a table."""
+
+    library: str
+    tag: str
+    licence: str
+    summary: str
+    rows: Mapping[str, str]
+    recipe: str
 
 
 def full_card(
@@ -39,7 +54,7 @@ def full_card(
     Args:
         folder (`Path`): an export; its configuration, processor, weights and licence are described.
         repo (`str`): ORG/NAME, for the examples.
-        task (`str`): of `TASKS`.
+        task (`str`): of `TASKS`, or `shape.TASK`.
         words (`Words`, *optional*): of its makers; a section without any says "not stated".
         results (mapping, *optional*): `results.json`; without it the card says "not measured".
         training (mapping, *optional*): `training.json`, where `results` has no `training`.
@@ -51,45 +66,44 @@ def full_card(
     told = "training" in results  # results.json travels with the weights, training.json does not
     if training and not told:
         results["training"] = training
-    config, found = CMRConfig.from_pretrained(folder), numbers(results)
+    found, training = numbers(results), results.get("training")
+    about = _facts_of_shape(folder, training) if task == shape.TASK else _facts(folder, task, training, told)
     name = repo.split("/")[-1]
     card = ModelCard.from_template(
-        _header(folder, name, task, config, words, found),
+        _header(folder, name, task, about, words, found),
         template_str=TEMPLATE.read_text(encoding="utf-8"),
         title=words.title or name,
         mark=MARK,
         repo=repo,
         task=task,
         version=__version__,
-        summary=words.summary or _bare_summary(task, config),
-        architecture=_architecture(folder, config, task),
+        summary=words.summary or about.summary,
+        architecture=_rows(about.rows),
         intended=_points(words.intended),
         out_of_scope=_points(words.out_of_scope),
         data=_data(words, results, told),
-        recipe=_recipe(results.get("training"), told),
+        recipe=about.recipe,
         cost=_cost(results),
-        tables=_tables(found, controls(results)),
+        tables=_tables(found, controls(results), notes(results)),
         how_measured=words.how_measured,
         not_measured="; ".join(words.not_measured) + "." if words.not_measured else "not stated.",
         limits=_points(words.limits),
         bias=_points(words.bias),
-        licence_words=words.licence or f"`{_licence(folder, config)}`; the text is in this repository.",
+        licence_words=words.licence or f"`{about.licence}`; the text is in this repository.",
         citations="\n".join(f"- {one.name}: {one.citation}" for one in words.data if one.citation),
     )
     return str(card).rstrip() + "\n"
 
 
-def _header(folder: Path, name: str, task: str, config: CMRConfig, words: Words, found: list[Number]) -> ModelCardData:
-    licence = _licence(folder, config)
-    own = licence in ("other", "unknown")
-    tag = TASKS[task].tag
-    results = eval_results(found, tag, task)
+def _header(folder: Path, name: str, task: str, about: Facts, words: Words, found: list[Number]) -> ModelCardData:
+    own = about.licence in ("other", "unknown")
+    results = eval_results(found, about.tag, task)
     metrics = list(dict.fromkeys(result.metric_type for result in results))
     # the Hub links ids of data sets that it has; a bare word here would point at a stranger's
     return ModelCardData(
-        library_name="transformers",
-        pipeline_tag=tag,
-        license="other" if own else licence,
+        library_name=about.library,
+        pipeline_tag=about.tag,
+        license="other" if own else about.licence,
         license_name="see-licence-file" if own else None,
         license_link=next((file.name for file in _legal(folder)), None) if own else None,
         tags=[*TAGS, task, *words.tags],
@@ -99,8 +113,18 @@ def _header(folder: Path, name: str, task: str, config: CMRConfig, words: Words,
     )
 
 
-def _licence(folder: Path, config: CMRConfig) -> str:
-    return getattr(config, "weights_license", None) or licence_of(_legal(folder))
+def _facts(folder: Path, task: str, training: Mapping[str, Any] | None, told: bool) -> Facts:
+    config = CMRConfig.from_pretrained(folder)
+    licence = getattr(config, "weights_license", None) or licence_of(_legal(folder))
+    rows, recipe = _architecture(folder, config, task), _recipe(training, told)
+    return Facts("transformers", TASKS[task].tag, licence, _bare_summary(task, config), rows, recipe)
+
+
+def _facts_of_shape(folder: Path, training: Mapping[str, Any] | None) -> Facts:
+    licence = shape.licence_of_shape(folder) or licence_of(_legal(folder))
+    summary = "Disease from the measured shape of a heart, by a linear classifier of `cmr_hf`."
+    recipe = shape.recipe_of(training) if training else NO_RECIPE
+    return Facts("cmr_hf", shape.TAG, licence, summary, shape.facts_of(folder), recipe)
 
 
 def _legal(folder: Path) -> list[Path]:
@@ -116,8 +140,12 @@ def _points(points: list[str]) -> str:
     return "\n".join(f"- {point}" for point in points) or NOT_STATED
 
 
-def _architecture(folder: Path, config: CMRConfig, task: str) -> str:
-    """A table of what the files say."""
+def _rows(rows: Mapping[str, str]) -> str:
+    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])
+
+
+def _architecture(folder: Path, config: CMRConfig, task: str) -> dict[str, str]:
+    """What the files say of a model."""
     encoder = config.backbone_config
     if encoder.model_type == "resnet":
         kind = f"ResNet, stages of {', '.join(map(str, encoder.depths))} blocks, {encoder.hidden_sizes[-1]} wide"
@@ -140,7 +168,7 @@ def _architecture(folder: Path, config: CMRConfig, task: str) -> str:
     )
     stored = str(stored_dtype(folder) or "several formats").removeprefix("torch.")
     rows["weights"] = f"{count_parameters(folder) / 1e6:.2f} M numbers, stored as {stored}, computed in float32"
-    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])
+    return rows
 
 
 def _data(words: Words, results: Mapping[str, Any], told: bool) -> str:
@@ -157,7 +185,7 @@ def _recipe(training: Mapping[str, Any] | None, told: bool) -> str:
     recipe = (training or {}).get("recipe") or {}
     shown = {name: recipe[name] for name in RECIPE if name in recipe}
     if not shown:
-        return "**Recipe.** Not stated."
+        return NO_RECIPE
     rows = (f"| `{name}` | {_value(value)} |" for name, value in shown.items())
     more = "Keys are those of `training/finetune.py`" + ("; `results.json` has the whole recipe." if told else ".")
     return "\n".join(["| recipe | |", "|---|---|", *rows, "", more])
@@ -193,11 +221,12 @@ def _cost(results: Mapping[str, Any]) -> str:
     return " ".join(parts) or NOT_STATED
 
 
-def _tables(found: list[Number], others: Mapping[tuple, Number]) -> str:
-    """One table for what the model was tested on, one for what its checkpoint was chosen by."""
+def _tables(found: list[Number], others: Mapping[tuple, Number], remarks: list[str]) -> str:
+    """One table for what the model was tested on, what is to know of it, one for what its checkpoint was chosen by."""
     tests = [number for number in found if number.side != "validation"]
     chosen = [number for number in found if number.side == "validation"]
     parts = [_table(tests, others)] if tests else ["Not measured on any test patients."]
+    parts += ["\n".join(f"- {remark}" for remark in remarks)] if remarks else []
     if chosen:
         parts += ["The checkpoint was chosen by these, so they flatter it:", _table(chosen, {})]
     return "\n\n".join(parts)

@@ -15,6 +15,7 @@ NAMES = (
     r"config\.json",
     r"preprocessor_config\.json",
     r"results\.json",
+    r"classifier\.json",
     r"model(-\d{5}-of-\d{5})?\.safetensors",
     r"model\.safetensors\.index\.json",
     r"(LICENSE|LICENCE|ATTRIBUTION|NOTICE)[\w.-]*",

@@ -8,7 +8,7 @@ another model, `training.validation` what the checkpoint was chosen by.
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from huggingface_hub import EvalResult
@@ -91,11 +91,37 @@ def metric_name(metric: str) -> str:
 
 def numbers(results: Mapping[str, Any]) -> list[Number]:
     """Every number measured of the model itself, tests first, then what its checkpoint was chosen by."""
-    found: list[Number] = []
-    for name, section in results.items():
-        if name not in ("training", "control") and _is_section(section):
-            found += _section(section, name, {})
+    found = [number for section in _sections(results).values() for number in section]
     return found + list(_chosen_by(results.get("training")))
+
+
+def notes(results: Mapping[str, Any]) -> list[str]:
+    """How the sections say they were measured: "ACDC, 10 patients, test: masks of cine-sax."."""
+    lines = []
+    for name, found in _sections(results).items():
+        remarks = results[name].get("notes")
+        if remarks and found:
+            apart = [_words(name)] if found[0].of[:1] == (_words(name),) else []
+            lines.append(f"{', '.join([found[0].data, found[0].side, *apart])}: {'; '.join(remarks)}.")
+    return lines
+
+
+def _sections(results: Mapping[str, Any]) -> dict[str, list[Number]]:
+    """Section -> its numbers; where another one measured the same of the same data, they name their section."""
+    found = {
+        name: list(_section(section, name, {}))
+        for name, section in results.items()
+        if name not in ("training", "control") and _is_section(section)
+    }
+    keys = {name: {key_of(number) for number in section} for name, section in found.items()}
+    for name in found:
+        if any(keys[name] & theirs for other, theirs in keys.items() if other != name):
+            found[name] = [replace(number, of=(_words(name), *number.of)) for number in found[name]]
+    return found
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def controls(results: Mapping[str, Any]) -> dict[tuple, Number]:

@@ -18,6 +18,7 @@ from huggingface_hub import HfApi, ModelCard
 from huggingface_hub.utils import validate_repo_id
 
 from ..hub import modeling_cmr
+from . import shape
 from .card import is_generated
 from .checking import check_pushed
 from .export import HEADS, LEGAL, export
@@ -77,7 +78,8 @@ def prepare(
     itself. Without `words`, a README.md that lies beside the model is kept as it is.
 
     Args:
-        model (`str` or path): folder of a trained model: configuration, safetensors, processor, licence.
+        model (`str` or path): folder of a trained model: configuration, safetensors, processor, licence; or of a
+            classifier of shapes: `classifier.json`, licence.
         repo (`str`): ORG/NAME, for the examples of the card.
         folder (`str` or path): absent, empty or an earlier export.
         words (`Words`, *optional*): from `read_words`.
@@ -90,9 +92,14 @@ def prepare(
     """
     validate_repo_id(repo)
     source = Path(model)
-    trained = _opened(source)
-    folder = export(trained, folder, dtype=dtype or stored_dtype(source), max_shard_size=max_shard_size)
-    task = _json(folder / "config.json")["task"]
+    if shape.is_shape(source):
+        if dtype is not None:
+            raise ValueError(f"`dtype` is for weights, {source.name} has none: leave it out")
+        folder, task = shape.export_shape(source, Path(folder)), shape.TASK
+    else:
+        dtype = dtype or stored_dtype(source)
+        folder = export(_opened(source), folder, dtype=dtype, max_shard_size=max_shard_size)
+        task = _json(folder / "config.json")["task"]
     if not any(file for pattern in LEGAL for file in folder.glob(pattern)):
         raise ValueError(f"{source.name} needs a licence to be published: put a LICENSE file beside its weights")
     readme = folder / "README.md"

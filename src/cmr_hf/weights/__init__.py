@@ -13,6 +13,14 @@ def embedded_names() -> list[str]:
     return sorted(path.parent.name for path in FOLDER.glob("*/config.json"))
 
 
+def released() -> dict[str, Path]:
+    """Short name -> folder of all that `cmr-hf publish` knows by name: the models, and the classifier of shapes."""
+    found = {name: embedded(name) for name in embedded_names()}
+    if SHAPE_CLASSIFIER.is_file():
+        found[SHAPE_CLASSIFIER.parent.name] = SHAPE_CLASSIFIER.parent
+    return dict(sorted(found.items()))
+
+
 def known_names() -> list[str]:
     """The names that `embedded` takes: of the models, and of further tasks that one of them answers."""
     there = embedded_names()
