@@ -31,15 +31,15 @@ def test_muscle_fills_a_small_part_of_the_left_cavity_more_towards_the_apex():
 
 
 def test_papillary_muscles_are_free_at_the_base_and_stand_on_the_wall_towards_the_apex():
-    seeds = 2 * torch.pi * torch.rand(20, 8, generator=torch.Generator().manual_seed(2))
+    numbers = torch.rand(20, 12, generator=torch.Generator().manual_seed(2))
     angle = torch.linspace(-torch.pi, torch.pi, 361).repeat(20, 1)
     smooth, radius = torch.zeros_like(angle), torch.full((20, 1), 25.0)
     at_wall = [
-        papillary(24.5 * angle.cos(), 24.5 * angle.sin(), torch.full_like(angle, height), radius, seeds, smooth)
+        papillary(24.5 * angle.cos(), 24.5 * angle.sin(), torch.full_like(angle, height), radius, numbers, smooth)
         for height in (0.36, 0.62)
     ]
     assert at_wall[1].sum() > 2 * at_wall[0].sum()
-    base = papillary(16 * angle.cos(), 16 * angle.sin(), torch.full_like(angle, 0.05), radius, seeds, smooth)
+    base = papillary(16 * angle.cos(), 16 * angle.sin(), torch.full_like(angle, 0.05), radius, numbers, smooth)
     assert not base.any()
 
 

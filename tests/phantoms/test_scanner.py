@@ -80,7 +80,7 @@ def test_the_heart_is_nowhere_cut_by_the_box_that_it_is_looked_up_in(monkeypatch
     boxed = [render(heart, planes, scanner=Scanner.ideal()) for planes in sets]
     whole = torch.tensor([[0, 80], [0, 80]])
     module = sys.modules[render.__module__]
-    monkeypatch.setattr(module, "_heart_boxes", lambda each, planes, size: whole.expand(len(planes), 2, 2))
+    monkeypatch.setattr(module, "heart_boxes", lambda each, planes, size: whole.expand(len(planes), 2, 2))
     for planes, found in zip(sets, boxed, strict=True):
         assert torch.equal(found.masks, render(heart, planes, scanner=Scanner.ideal()).masks)
 

@@ -10,7 +10,6 @@ from torch import Tensor
 from .noise import noise_at
 from .tissues import Tissue
 from .trees import vessel_distance
-from .wall_fields import own_numbers
 
 if TYPE_CHECKING:
     from .anatomy import Heart
@@ -46,12 +45,26 @@ def _under_heart(x: Tensor, y: Tensor, heart: Heart) -> Tensor:
     return torch.where(inside > 0, lower, -1e3)
 
 
-def paint_abdomen(tissue: Tensor, points: Tensor, inside: Tensor, heart: Heart, field: Fields) -> None:
-    """Paints over `tissue` of shape `(b, n)`, in place, where `inside` (bool) and below the diaphragm."""
+def paint_abdomen(
+    tissue: Tensor, points: Tensor, inside: Tensor, heart: Heart, field: Fields, margin_mm: float = 0.0
+) -> None:
+    """Paints over `tissue` of shape `(b, n)`, in place, where `inside` (bool) and below the diaphragm; vessels of the
+    liver wider by `margin_mm`."""
     x, y, z = points.unbind(2)
-    own = own_numbers(heart.traits.texture, 16, 20)[..., None]  # (b, 16, 1)
     roof = diaphragm(x, y, heart, field)
     below = inside & (z < roof)
+    under = torch.nonzero(below.any(0)).flatten()
+    few = tissue[:, under]
+    _organs(few, points[:, under], below[:, under], roof[:, under], heart, field.select(under), margin_mm)
+    tissue[:, under] = few
+
+
+def _organs(
+    tissue: Tensor, points: Tensor, below: Tensor, roof: Tensor, heart: Heart, field: Fields, margin_mm: float
+) -> None:
+    """Paints what is `below` the `roof`, in place."""
+    x, y, z = points.unbind(2)
+    own = heart.numbers(20, 16)[..., None]  # (b, 16, 1)
     depth = roof - z  # mm under the upper face
     top = heart.traits.position_mm[:, 2:] - 36
     tissue.masked_fill_(below, int(Tissue.MUSCLE))
@@ -69,7 +82,7 @@ def paint_abdomen(tissue: Tensor, points: Tensor, inside: Tensor, heart: Heart, 
     tissue.masked_fill_(liver, int(Tissue.LIVER))
     root = torch.cat([torch.full_like(top, -35.0), torch.full_like(top, 10.0), top - 25], dim=1)
     vessels = vessel_distance(points, root, own[:, 2:5, 0], 1.1)
-    tissue.masked_fill_(liver & (vessels < -0.6), int(Tissue.VESSEL))
+    tissue.masked_fill_(liver & (vessels < -0.5 + margin_mm), int(Tissue.VESSEL))
 
 
 def _bowel(tissue: Tensor, below: Tensor, x: Tensor, y: Tensor, z: Tensor, field: Fields, own: Tensor) -> None:

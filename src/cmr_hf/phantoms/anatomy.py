@@ -26,7 +26,7 @@ from .wall_fields import WallFields, look_up, make_table, own_numbers
 
 _WIDEST = 0.15  # height at which the ventricle is widest
 _CAP_MM = 6.0  # wall beyond the tip of the cavity
-_RV_END = 0.93  # height of the tip of the right ventricle
+_STREAMS = (11, 12, 20, 30, 31, 32, 33, 34)  # of `own_numbers`, by who asks for them: see `Heart.numbers`
 
 
 class Heart:
@@ -47,10 +47,15 @@ class Heart:
         self.rest_base_mm = -self._length / 2  # z of the valve plane at end diastole
         self._regional = bool((one.has_scar | (one.akinesia > 0)).any())
         self.own = own_numbers(one.texture, 8, 0)
+        self._numbers = torch.stack([own_numbers(one.texture, 16, stream) for stream in _STREAMS], dim=1)
         hypertrophic = one.disease == DISEASES.index("HCM")
         self._table = make_table(one.texture, torch.where(hypertrophic, 0.16, 0.07 + 0.09 * self.own[:, 0]))
         self._sums()
         self._make_room()
+
+    def numbers(self, stream: int, count: int) -> Tensor:
+        """The first `count` of up to 16 of `own_numbers`, shape `(batch, count)`, computed once."""
+        return self._numbers[:, _STREAMS.index(stream), :count]
 
     @classmethod
     def draw(cls, diseases: Sequence[str], seed: int, device: torch.device | str = "cpu") -> Heart:
@@ -83,12 +88,14 @@ class Heart:
         for name, value in vars(self).items():
             if isinstance(value, Tensor):
                 setattr(chosen, name, value[index])
-        grid = self._grid
-        several = [one[index] for one in (grid.height, grid.cosine, grid.sine, grid.angle)]
-        chosen._grid = Site(
-            *several, WallFields(*(getattr(grid.fields, one.name)[index] for one in fields(WallFields)))
-        )
         return chosen
+
+    @property
+    def _grid(self) -> Site:
+        """The places that are summed over; large, so `select` leaves them where they are."""
+        grid, rows = self._all_sites, self._rows
+        several = [one[rows] for one in (grid.height, grid.cosine, grid.sine, grid.angle)]
+        return Site(*several, WallFields(*(getattr(grid.fields, one.name)[rows] for one in fields(WallFields))))
 
     # ---- shape, with (b, 1) or (b, n) heights and the cosine and sine of the angle
 
@@ -131,7 +138,8 @@ class Heart:
         angle = (torch.arange(angles, device=self.device) + 0.5) * (2 * torch.pi / angles)
         grid_h, grid_a = (one.flatten()[None] for one in torch.meshgrid(height, angle, indexing="ij"))
         shape = len(self), heights * angles
-        self._grid = self.site(grid_h.expand(shape), grid_a.cos().expand(shape), grid_a.sin().expand(shape))
+        self._all_sites = self.site(grid_h.expand(shape), grid_a.cos().expand(shape), grid_a.sin().expand(shape))
+        self._rows = torch.arange(len(self), device=self.device)
         self._cell = 2 * torch.pi / (heights * angles)
 
         one = self.traits
@@ -172,16 +180,30 @@ class Heart:
         """
         away = torch.remainder(site.angle - self.traits.rv_angle[:, None] + torch.pi, 2 * torch.pi) - torch.pi
         across = away / self.rv_half_angle(site.height)  # -1 anterior, 1 inferior insertion
-        full = 2.0 + 0.8 * self.own[:, 1:2]
-        end = 0.6 + 0.35 * self.own[:, 2:3]
+        full = 2.4 + 3.0 * self.own[:, 1:2]  # the larger, the flatter the free wall and the sharper its corners
+        end = 0.5 + 0.35 * self.own[:, 2:3]
         rest = (1 - across.abs().clamp(max=1).pow(full)).clamp(min=1e-9).pow(end)
         skew = 1 + (0.1 + 0.7 * self.own[:, 3:4]) * across * (1 - across.square()).clamp(min=0)
-        along = (1 - (site.height / _RV_END).clamp(0, 1).pow(1.4 + 0.6 * self.own[:, 4:5])).clamp(min=1e-9).pow(0.8)
-        return rest * along * skew * site.fields.right * (across.abs() < 1) * (site.height < _RV_END)
+        there = (across.abs() < 1) & (site.height < self.rv_end[:, None])
+        there = (across.abs() < 1) & (site.height < self.rv_end[:, None])
+        return rest * self.rv_taper(site.height) * skew * site.fields.right * there
+
+    def rv_taper(self, height: Tensor) -> Tensor:
+        """What the right ventricle keeps of its thickness towards its tip, 1 at the base; of the shape of `height`."""
+        one = self.numbers(34, 4)
+        lower = (height / self.rv_end[:, None]).clamp(0, 1).pow(1.5 + 1.5 * one[:, 2:3])
+        return (1 - lower).clamp(min=1e-9).pow(0.3 + 0.35 * one[:, 3:4])
+
+    @property
+    def rv_end(self) -> Tensor:
+        """Height of the tip of the right ventricle, 0 valve plane and 1 epicardial apex, shape `(batch,)`."""
+        return 0.80 + 0.16 * self.numbers(34, 1)[:, 0]
 
     def rv_half_angle(self, height: Tensor) -> Tensor:
-        """Angle in radians between the middle of the right ventricle and either insertion, at each height."""
-        return self.traits.rv_width[:, None] * (1 - 0.3 * height.clamp(0, 1))
+        """Angle in radians between the middle of the right ventricle and either insertion, at each height; it narrows
+        towards the apex, in some hearts to less than half."""
+        narrow = 0.05 + 0.5 * self.numbers(34, 2)[:, 1:]
+        return self.traits.rv_width[:, None] * (1 - narrow * height.clamp(0, 1).pow(1.5))
 
     # ---- time
 
@@ -300,9 +322,14 @@ class Heart:
             points.append(self.to_patient(torch.stack(deformation.bend(x, y, z), dim=2)))
         return torch.stack(points, dim=2), torch.stack(heights, dim=2)
 
-    def reach_mm(self, phase: Phase) -> Tensor:
-        """How far from the long axis ventricles and the fat on them reach at most, mm, shape `(batch,)`."""
-        return self._widest_mm + phase.rv_reach_mm * self._fullest + 16
+    def near(self, x: Tensor, y: Tensor, phase: Phase, spare_mm: float = 0.0) -> Tensor:
+        """Where ventricles and the fat on them can be, and `spare_mm` more, bool of the shape of x and y (regular
+        heart, mm, `(batch, n)`): farther from the long axis on the side of the right ventricle."""
+        left = self._widest_mm + 16 + spare_mm
+        right = left + phase.rv_reach_mm * self._fullest
+        angle = self.traits.rv_angle
+        beside = x * angle.cos()[:, None] + y * angle.sin()[:, None]
+        return (x.square() + y.square()) < torch.where(beside > -spare_mm, right[:, None], left[:, None]).square()
 
     def bounds(self) -> tuple[Tensor, Tensor]:
         """Middle in LPS, shape `(batch, 3)`, and half axes in the heart's frame, shape `(batch, 3)`, in mm, of an
@@ -315,9 +342,10 @@ class Heart:
         middle[:, 0, 0], middle[:, 0, 2] = 12.0, -18.0
         return self.to_patient(middle)[:, 0], torch.stack([half_x, half_y, self._length / 2 + 70], dim=1)
 
-    def body(self, points: Tensor) -> Tensor:
-        """Which `Tissue` would be at LPS points in mm of shape `(batch, n, 3)` without ventricles and atria."""
-        return body_tissue(points, self)
+    def body(self, points: Tensor, margin_mm: float = 0.0) -> Tensor:
+        """Which `Tissue` would be at LPS points in mm of shape `(batch, n, 3)` without ventricles and atria; vessels of
+        lung and liver wider by `margin_mm`."""
+        return body_tissue(points, self, margin_mm)
 
     def tissue(self, points: Tensor, phase: Phase, body: Tensor | None = None) -> Tensor:
         """Which `Tissue` is at LPS points in mm of shape `(batch, n, 3)`: uint8 of shape `(batch, n)`.

@@ -20,7 +20,6 @@ from .noise import noise_at, smooth_noise_at
 from .tissues import Tissue
 from .trees import vessel_distance
 from .vessels import paint_great_vessels
-from .wall_fields import own_numbers
 
 if TYPE_CHECKING:
     from .anatomy import Heart
@@ -44,20 +43,23 @@ class Fields:
         return Fields(*(getattr(self, one.name)[:, index] for one in fields(self)))
 
 
-def body_tissue(points: Tensor, heart: Heart) -> Tensor:
-    """Which `Tissue` is at LPS points of shape `(batch, n, 3)`, ventricles and atria left out: uint8 `(batch, n)`."""
+def body_tissue(points: Tensor, heart: Heart, margin_mm: float = 0.0) -> Tensor:
+    """Which `Tissue` is at LPS points of shape `(batch, n, 3)`, ventricles and atria left out: uint8 `(batch, n)`.
+
+    Vessels of lung and liver are wider by `margin_mm`, so that a coarse grid misses none.
+    """
     tissue = torch.zeros(points.shape[:2], dtype=torch.uint8, device=points.device)
     x, y, _ = points.unbind(2)
     chest = heart.traits.chest_mm
     skin = skin_depth(x, y - heart.front_mm[:, None], chest)
     with _part(tissue, skin > -_UNEVEN_MM) as (few, near):
-        _trunk(few, points[:, near], skin[:, near], heart)
+        _trunk(few, points[:, near], skin[:, near], heart, margin_mm)
     with _part(tissue, x.abs() > chest[:, :1] + 4) as (few, near):
         _arms(few, x[:, near], y[:, near] - heart.front_mm[:, None], chest[:, :1])
     return tissue
 
 
-def _trunk(tissue: Tensor, points: Tensor, skin: Tensor, heart: Heart) -> None:
+def _trunk(tissue: Tensor, points: Tensor, skin: Tensor, heart: Heart, margin_mm: float) -> None:
     """Paints what is under the skin, whose depth is `skin` on average, over `tissue` of shape `(b, n)`, in place."""
     x, y, z = points.unbind(2)
     place = 150 * heart.traits.habitus[:, 7:8]
@@ -68,11 +70,11 @@ def _trunk(tissue: Tensor, points: Tensor, skin: Tensor, heart: Heart) -> None:
     with _part(tissue, inner > 0) as (few, near):
         part = field.select(near)
         inside = inner[:, near] > 0
-        _lungs(few, inside, points[:, near], heart, part)
+        _lungs(few, inside, points[:, near], heart, part, margin_mm)
         _between(few, inside, points[:, near], y[:, near], inner[:, near], heart, part)
     low = (inner > 0) & (z < heart.traits.position_mm[:, 2:] + 15)  # nothing of the diaphragm is higher
     with _part(tissue, low) as (few, near):
-        paint_abdomen(few, points[:, near], inner[:, near] > 0, heart, field.select(near))
+        paint_abdomen(few, points[:, near], inner[:, near] > 0, heart, field.select(near), margin_mm)
     with _part(tissue, (x.abs() < 46) & (y > heart.traits.chest_mm[:, 1:] - 60)) as (few, near):
         _spine(few, x[:, near], y[:, near], z[:, near], heart, field.select(near))
     paint_great_vessels(tissue, points, heart)
@@ -107,7 +109,7 @@ def _wall(tissue: Tensor, x: Tensor, y: Tensor, z: Tensor, depth: Tensor, heart:
     """Skin, fat, two layers of muscle and the ribs between them, from the `depth` in mm under the skin; how deep in mm
     what is inside lies, negative in the wall."""
     one = heart.traits
-    own = own_numbers(one.texture, 8, 30)[..., None]
+    own = heart.numbers(30, 8)[..., None]
     deep = y / one.chest_mm[:, 1:]
     fat = one.fat_mm[:, None] * (0.8 + 0.15 * deep + 0.14 * field.other)
     thick = (4.0 + 4 * own[:, 1]) * (1 + 0.3 * field.wide) + 4 * (deep > 0.2)
@@ -138,14 +140,14 @@ def _layers(
     layered = noise_at(0.22 * x, depth, 0.22 * z + 0.15 * y, 10.0, 300 * own[:, 0])
     _put(tissue, depth > 0, Tissue.MUSCLE)
     _put(tissue, depth > 1.6, Tissue.FAT)
-    _put(tissue, (depth > 1.6) & (layered > 2.3), Tissue.MUSCLE)  # septa
+    _put(tissue, (depth > 1.6) & (layered > 2.6), Tissue.MUSCLE)  # septa
     outer = depth - fat - 0.9 * field.detail
     _put(tissue, outer > 0, Tissue.MUSCLE)
-    _put(tissue, (outer > 1) & (layered > 1.05), Tissue.FAT)
+    _put(tissue, (outer > 1) & (layered > 1.7), Tissue.FAT)
     cage = outer - thick  # mm into the layer of the ribs
-    _put(tissue, cage > -1.0 + 0.25 * layered, Tissue.FAT)
-    _put(tissue, cage > 0.4 + 0.25 * layered, Tissue.MUSCLE)
-    _put(tissue, (cage > 1) & (layered < -1.7), Tissue.FAT)
+    _put(tissue, (cage > -1.0 + 0.1 * layered) & (field.second > 0.3), Tissue.FAT)
+    _put(tissue, cage > 0.4 + 0.1 * layered, Tissue.MUSCLE)
+    _put(tissue, (cage > 1) & (layered < -2.3), Tissue.FAT)
     spacing = 27 + 6 * own[:, 2]
     slope = 0.55 * y + 12 * (x / one.chest_mm[:, :1]).square()  # ribs fall towards the front
     turn = (z + slope) / spacing + 6.28 * own[:, 3] + 0.06 * field.other
@@ -153,7 +155,6 @@ def _layers(
     long, thick_mm = 8.0 + 1.5 * field.second.clamp(-1, 1), 5.4 + field.detail.clamp(-1, 1)
     rib = ((beside / long).square() + ((cage - 6.2) / thick_mm).square()).sqrt()
     ribbed = x.abs() > 16
-    _put(tissue, ribbed & (rib < 1.05 + 0.18 * field.second), Tissue.FAT)
     _put(tissue, ribbed & (rib < 1.0), Tissue.BONE)
     cartilage = ribbed & (rib < 0.9) & (y < 0) & (x.abs() < 62 + 10 * field.wide)
     _put(tissue, ribbed & (rib < 0.8), Tissue.MARROW)
@@ -162,13 +163,13 @@ def _layers(
     front = (y < 0) & (z > heart.traits.position_mm[:, 2:] - 45)
     _put(tissue, front & (sternum < 1.25), Tissue.BONE)
     _put(tissue, front & (sternum < 0.8), Tissue.MARROW)
-    _put(tissue, inner > -1.8 - field.other, Tissue.FAT)
+    _put(tissue, inner > -0.5 - 0.6 * field.other, Tissue.FAT)
     _put(tissue, inner > 0, Tissue.LUNG)
 
 
-def _lungs(tissue: Tensor, inside: Tensor, points: Tensor, heart: Heart, field: Fields) -> None:
+def _lungs(tissue: Tensor, inside: Tensor, points: Tensor, heart: Heart, field: Fields, margin_mm: float) -> None:
     """Vessels that branch from either hilum."""
-    own = own_numbers(heart.traits.texture, 3, 31)
+    own = heart.numbers(31, 3)
     near = torch.nonzero(inside.any(0)).flatten()
     points = points[:, near]
     right = points[..., 0] < 0
@@ -177,7 +178,7 @@ def _lungs(tissue: Tensor, inside: Tensor, points: Tensor, heart: Heart, field: 
     root = torch.tensor((38.0, 14.0, 24.0), device=points.device).expand(len(points), 3)
     distance = vessel_distance(mirrored, root, own)
     far = (mirrored - root[:, None]).norm(dim=2)  # the trunks are wide only at the hilum
-    grow = 0.25 * field.fine[:, near] - 0.15 - 1.6 * (-far / 22).exp()
+    grow = 0.25 * field.fine[:, near] - 0.2 + margin_mm - 1.6 * (-far / 22).exp()
     few = tissue[:, near]
     _put(few, inside[:, near] & (distance < grow), Tissue.VESSEL)
     tissue[:, near] = few
@@ -188,7 +189,7 @@ def _between(
 ) -> None:
     """Fat between the lungs and round the heart, gullet and azygos vein."""
     one = heart.traits
-    own = own_numbers(one.texture, 8, 32)[..., None]
+    own = heart.numbers(32, 8)[..., None]
     x, _, z = points.unbind(2)
     back = one.chest_mm[:, 1:] - 52  # front of the spine, mm behind the middle
     middle = ((x - 4 - 5 * field.wide) / (16 + 4 * field.other)).square() + ((y - back + 14) / 36).square()
@@ -200,12 +201,16 @@ def _between(
 
     right, behind, along = heart.to_heart(points).unbind(2)
     size = heart.sac_mm  # (b, 4): half axes, and how far its middle lies to the right
-    far = ((right - size[:, 3:]) / size[:, :1]).square() + (behind / size[:, 1:2]).square()
-    far = (far + ((along + 6) / size[:, 2:3]).square()).sqrt().clamp(min=0.1)
-    outside = (far - 1) * size[:, :1]  # mm from the heart's sac, about
-    towards = (0.55 * (right - size[:, 3:]) - 0.35 * behind + 0.25 * along) / size[:, :1]  # to the front and the right
-    thick = -8.5 + 7 * own[:, 0] + (3 + 9 * own[:, 1]) * towards + 3.0 * field.wide + 0.9 * field.detail
-    filled = (depth < 1 + 6 * own[:, 2]) & (outside < 5 + 11 * own[:, 3]) & (towards > 0.3)  # up to the breastbone
+    below_base = (0.5 - 0.5 * along / heart.rest_base_mm[:, None] - 0.15).clamp(min=0)
+    narrow = (1 - (below_base / 0.9).square()).clamp(min=0.02).sqrt()
+    right = right - size[:, 3:] * narrow
+    far = ((right / size[:, :1]).square() + (behind / size[:, 1:2]).square()) / narrow.square()
+    far = torch.maximum(far, ((along + 6) / size[:, 2:3]).square()).sqrt().clamp(min=0.1)
+    outside = (far - 1) * size[:, :1] * narrow  # mm from the heart's sac, about
+    towards = (0.55 * right - 0.35 * behind + 0.25 * along) / size[:, :1]  # to the front and the right
+    below = (behind / size[:, 1:2]).clamp(0, 1)  # where the heart lies on the diaphragm
+    thick = -15 + 8 * own[:, 0] + (1 + 6 * own[:, 1]) * towards + 8 * below + 3.0 * field.wide + 0.9 * field.detail
+    filled = (depth < 1 + 6 * own[:, 2]) & (outside < 1 + 7 * own[:, 3]) & (towards > 0.45)  # up to the breastbone
     pad = inside & ((outside < thick) | filled)
     _put(tissue, pad, Tissue.FAT)
     # strands, nodes and small vessels in it
@@ -215,7 +220,7 @@ def _between(
 
 def _spine(tissue: Tensor, x: Tensor, y: Tensor, z: Tensor, heart: Heart, field: Fields) -> None:
     """Bodies with marrow and a dark rim, discs, canal with cord, arches, and the muscles beside them."""
-    own = own_numbers(heart.traits.texture, 2, 33)[..., None]
+    own = heart.numbers(33, 2)[..., None]
     back = y - (heart.traits.chest_mm[:, 1:] - 34)  # mm behind the middle of the bodies
     beside = ((x.abs() - 24) / 19).square() + ((back - 27) / 15).square()
     _put(tissue, beside < 1, Tissue.MUSCLE)

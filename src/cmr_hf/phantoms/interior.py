@@ -5,25 +5,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .wall_fields import own_numbers
-
 _GROUPS = ((2.25, 0), (-2.3, 6))  # inferolateral and anterolateral: angle in radians, first of its numbers
 
 
-def papillary(x: Tensor, y: Tensor, height: Tensor, radius_mm: Tensor, seeds: Tensor, rough: Tensor) -> Tensor:
+def papillary(x: Tensor, y: Tensor, height: Tensor, radius_mm: Tensor, numbers: Tensor, rough: Tensor) -> Tensor:
     """Where the papillary muscles are: two groups of two heads that stand on the wall, free of it towards the base.
 
     Args:
         x, y, height (`torch.Tensor` of shape `(b, n)`): in the regular heart, mm and 0 … 1.
         radius_mm (`torch.Tensor` of shape `(b, 1)`): of the cavity at the moment shown.
-        seeds (`torch.Tensor` of shape `(b, 8)`): `Traits.texture`.
+        numbers (`torch.Tensor` of shape `(b, 12)`, 0 … 1): each heart's own.
         rough (`torch.Tensor` of shape `(b, n)`): a fine field of SD 1.
 
     Returns:
         bool, shape `(b, n)`.
     """
     inside = torch.zeros_like(x, dtype=torch.bool)
-    numbers = own_numbers(seeds, 12, 11)[..., None]  # (b, 12, 1)
+    numbers = numbers[..., None]  # (b, 12, 1)
     for angle, first in _GROUPS:
         one, two, three, four, five, six = numbers[:, first : first + 6].unbind(1)
         turn = angle + 0.5 * (one - 0.5)
@@ -59,15 +57,17 @@ def strands(depth: Tensor, reach_mm: Tensor, rough: Tensor, coarse: Tensor) -> T
     return (0.75 * rough + 0.66 * coarse > 0.15 + 1.5 * level) & (level < 1.15)
 
 
-def moderator_band(along: Tensor, height: Tensor, cosine: Tensor, sine: Tensor, seeds: Tensor, rough: Tensor) -> Tensor:
+def moderator_band(
+    along: Tensor, height: Tensor, cosine: Tensor, sine: Tensor, numbers: Tensor, rough: Tensor
+) -> Tensor:
     """A strand across the right ventricle, from the septum to the free wall near the apex.
 
     Args:
         along (`torch.Tensor` of shape `(b, n)`): 0 septum, 1 free wall.
         height, cosine, sine, rough (`torch.Tensor` of shape `(b, n)`): place in the heart; a fine field.
-        seeds (`torch.Tensor` of shape `(b, 8)`): `Traits.texture`.
+        numbers (`torch.Tensor` of shape `(b, 4)`, 0 … 1): each heart's own.
     """
-    numbers = own_numbers(seeds, 4, 12)[..., None]
+    numbers = numbers[..., None]
     at = 0.52 + 0.2 * numbers[:, 0] + 0.1 * along
     turn = 0.9 * (numbers[:, 1] - 0.5) + 0.5 * (along - 0.5)
     beside = sine * turn.cos() - cosine * turn.sin()

@@ -19,7 +19,7 @@ from .vessels import aorta_path, pulmonary_path, tricuspid_angle
 LONG_AXES = ("2CH", "3CH", "4CH")
 AORTA = ("candy cane", "ascending")
 OTHERS = ("LVOT", "RVOT", "axial", "coronal", "off-axis")
-_LAST_INSERTION = 0.8  # below, the right ventricle is a sliver and nobody marks its insertions
+_LAST_INSERTION = 0.88  # of the right ventricle's length: below, it is a sliver and nobody marks its insertions
 
 
 @dataclass
@@ -102,7 +102,7 @@ class Planes:
         points, height = heart.insertions(phase, depth)
         found = self.to_pixels(points[:, 0])[..., :2]
         short_axis = torch.tensor([view == "SAX" for view in self.view], device=found.device)
-        defined = short_axis & ((height[:, 0] > 0.02) & (height[:, 0] < _LAST_INSERTION)).all(1)
+        defined = short_axis & ((height[:, 0] > 0.02) & (height[:, 0] < _LAST_INSERTION * heart.rv_end[:, None])).all(1)
         return torch.where(defined[:, None, None], found, torch.nan)
 
 

@@ -9,13 +9,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from .anatomy import Heart
-from .places import Phase
 from .planes import Planes
+from .sampling import heart_boxes, tissue_at
 from .scanner import Scanner, acquire, banding, coil_gain, draw, fold, raise_grey, rough_field, smooth_field, with_fat
 from .signal import BALANCED, CONTRASTS, MAPS, POST_CONTRAST, SHOWS_SCAR, SIGNED, signal_table
 from .tissues import BLOOD, Tissue, label_of_tissue, properties
 
 LABEL_COUNT = 7
+_AT_ONCE = 6  # pictures that are scanned at once, anywhere: more do not fit in a CPU's cache
 
 
 @dataclass
@@ -61,6 +62,7 @@ def render(
     scanner: Scanner | None = None,
     through: int = 3,
     in_plane: int = 1,
+    surroundings: dict[tuple, Tensor] | None = None,
 ) -> Phantoms:
     """Renders every plane in one contrast; equal arguments give equal pictures.
 
@@ -72,8 +74,11 @@ def render(
         seed (`int`): of noise and all other effects.
         scanner (`Scanner`, *optional*): ranges of the effects; `Scanner.ideal()` for none.
         through, in_plane (`int`): samples through the slice and along a pixel's side, averaged: partial volume.
+        surroundings (`dict`, *optional*): what lies round the heart in each plane, filled here and used again where the
+            same planes of the same hearts are rendered at other moments; a new one for other hearts.
     """
     scanner = scanner or Scanner()
+    surroundings = {} if surroundings is None else surroundings
     count = len(planes)
     generator = torch.Generator().manual_seed(seed)
     each = heart.select(planes.heart)
@@ -81,22 +86,24 @@ def render(
     time = torch.as_tensor(time, dtype=torch.float32, device=heart.device).expand(count)
     phase = each.phase(time)
 
-    points = planes.points(through, in_plane)
-    boxes = _heart_boxes(heart, planes, points.shape[2])
-    tissue = _look_up(each, planes, points, phase, boxes, dither=scanner.smooths and contrast not in MAPS)
+    boxes = heart_boxes(heart, planes, planes.size * in_plane)
+    tissue = tissue_at(
+        each, planes, (through, in_plane), phase, boxes, scanner.smooths, contrast not in MAPS, surroundings
+    )
     masks = _masks(tissue, in_plane, contrast in SHOWS_SCAR)
     landmarks = planes.insertions(each, phase)
     post = torch.full((count,), contrast in POST_CONTRAST, device=heart.device)
     t1, t2, density = properties(each.traits.field_t, post)
-    truth = _average([t1 * density, t2 * density, density], tissue, in_plane)
-    weight = truth[..., 2]
-    t1_ms, t2_ms = (truth[..., k] / weight.clamp(min=1e-6) for k in (0, 1))
+    tables = [t1 * density, t2 * density, density]
+    if contrast not in MAPS:
+        tables += [*_water_and_fat(table), *_unevenness(table)]
+    means = _average(tables, tissue, in_plane)
+    weight = means[..., 2]
+    t1_ms, t2_ms = (means[..., k] / weight.clamp(min=1e-6) for k in (0, 1))
     if contrast in MAPS:
         images = _map(t2_ms if contrast == "t2_map" else t1_ms, weight, contrast, scanner, generator)
     else:
-        parts = _average([*_water_and_fat(table), *_unevenness(table)], tissue, in_plane)
-        place = points[:, through // 2, ::in_plane, ::in_plane]
-        images = _scan(parts, each, planes, place, contrast, scanner, generator)
+        images = _scan(means[..., 3:], each, planes, contrast, scanner, generator)
         images, folded = fold(images, scanner, generator)
         images = raise_grey(images, scanner, contrast, generator)
         _clear(masks, landmarks, folded)
@@ -141,13 +148,12 @@ def _signals(each: Heart, contrast: str, scanner: Scanner, generator: torch.Gene
     if scanner == Scanner.ideal():
         variation[:, 1], variation[:, 3:] = 0.5, 0.0
     for one, other in ((Tissue.LV_BLOOD, Tissue.LA_BLOOD), (Tissue.RV_BLOOD, Tissue.RA_BLOOD)):
-        own[:, other] = own[:, one] = own[:, Tissue.VESSEL] + 0.5 * own[:, one]
+        own[:, other] = own[:, one] = own[:, Tissue.VESSEL] + 0.3 * own[:, one]
     own[:, Tissue.LUNG] *= 3
     if contrast in BALANCED and scanner.contrast[1]:
         own[:, Tissue.LUNG] += 0.6  # what blurs in from vessels that are too small to draw
-    own[:, Tissue.FAT] = own[:, Tissue.MARROW] = own[:, Tissue.FAT] + (
-        0.2 if scanner.contrast[1] and contrast in SHOWS_SCAR else 0.0
-    )
+    brighter = 0.2 if contrast in SHOWS_SCAR else -0.3 if contrast in BALANCED else 0.0
+    own[:, Tissue.FAT] = own[:, Tissue.MARROW] = own[:, Tissue.FAT] + (brighter if scanner.contrast[1] else 0.0)
     muscle = own[:, Tissue.MYOCARDIUM]
     for same in (Tissue.PAPILLARY, Tissue.THIN_WALL, Tissue.RV_TRABECULA):
         own[:, same] = muscle
@@ -159,11 +165,8 @@ def _signals(each: Heart, contrast: str, scanner: Scanner, generator: torch.Gene
 def _unevenness(table: Tensor) -> tuple[Tensor, Tensor]:
     """How uneven each tissue is in itself, and how much its flow makes it so, over the usual."""
     rough, flow = torch.ones_like(table), torch.zeros_like(table)
-    rough[:, list(BLOOD)], rough[:, [Tissue.GUT, Tissue.STOMACH]], rough[:, [Tissue.MUSCLE, Tissue.LIVER]] = (
-        0.4,
-        2.2,
-        1.6,
-    )
+    rough[:, list(BLOOD)], rough[:, [Tissue.GUT, Tissue.STOMACH]], rough[:, Tissue.MUSCLE] = 0.4, 2.2, 1.6
+    rough[:, Tissue.FAT] = 1.5
     rough[:, Tissue.LUNG] = 2.2
     flow[:, list(BLOOD)], flow[:, [Tissue.RV_BLOOD, Tissue.RA_BLOOD]] = 1.0, 1.4
     return rough, flow
@@ -177,15 +180,18 @@ def _water_and_fat(table: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _scan(
-    parts: Tensor,
-    each: Heart,
-    planes: Planes,
-    place: Tensor,
-    contrast: str,
-    scanner: Scanner,
-    generator: torch.Generator,
+    parts: Tensor, each: Heart, planes: Planes, contrast: str, scanner: Scanner, generator: torch.Generator
 ) -> Tensor:
     """Pictures (m, s, s) from the signals of water and fat and how uneven both and flow are, (m, s, s, 4)."""
+    steps = torch.arange(len(planes), device=parts.device).split(_AT_ONCE)
+    return torch.cat(
+        [_scan_few(parts[k], each.select(k), planes.select(k), contrast, scanner, generator) for k in steps]
+    )
+
+
+def _scan_few(
+    parts: Tensor, each: Heart, planes: Planes, contrast: str, scanner: Scanner, generator: torch.Generator
+) -> Tensor:
     count, size = parts.shape[:2]
     device = parts.device
     water, fat, rough, moving = parts.unbind(3)
@@ -198,69 +204,15 @@ def _scan(
     spacing = planes.affine[:, :3, 1].norm(dim=1)[:, None, None]
     displaced = draw(scanner.fat_shift_mm, count, generator, device) / spacing
     displaced = displaced * (1.0 if contrast in SHOWS_SCAR else 0.25)
-    apart = draw((0, 1), count, generator, device) < (0.85 if contrast in BALANCED else 0.0)
+    apart = draw((0, 1), count, generator, device) < (0.75 if contrast in BALANCED else 0.0)
     images = with_fat(water, fat, scanner, displaced, apart, contrast in SIGNED, generator)
     if contrast in BALANCED:
         images = images * banding(scanner, count, size, generator, device)
     strength = draw(scanner.coil, count, generator, device)
     evened = draw(scanner.evened, count, generator, device)
-    gain = coil_gain(place, each.traits.chest_mm, strength, generator)
+    gain = coil_gain(planes.points(1)[:, 0], each.traits.chest_mm, strength, generator)
     images = acquire(images * gain, scanner, planes.affine[:, :3, 1].norm(dim=1), contrast, generator)
     return images * gain.pow(-evened)
-
-
-def _look_up(each: Heart, planes: Planes, points: Tensor, phase: Phase, boxes: Tensor, dither: bool) -> Tensor:
-    """Tissue at sample points (m, through, s, s, 3): (m, through, s, s).
-
-    What surrounds the heart is looked up once for all layers: in the middle of the slice, or with `dither` at depths
-    that differ between neighbouring pixels, which the scanner blurs into one. On a CPU it is done picture by
-    picture, layer by layer, and the heart only where it can be, which then stays in the cache.
-    """
-    count, through = points.shape[:2]
-    steps = torch.arange(count, device=points.device).split(1 if points.device.type == "cpu" else count)
-    tissue = torch.empty(points.shape[:4], dtype=torch.uint8, device=points.device)
-    if dither and through > 2:
-        _jitter_depths(points, planes)
-    for step in steps:
-        heart, moment = each.select(step), phase.select(step)
-        place = points[step, through // 2]
-        if dither and through > 2:
-            place = place.clone()
-            place[:, ::2, ::2] = points[step, 0, ::2, ::2]
-            place[:, 1::2, ::2] = points[step, -1, 1::2, ::2]
-        body = heart.body(place.flatten(1, 2))
-        tissue[step] = body.view(len(step), 1, *points.shape[2:4])
-        low, high = boxes[step].amin(0), boxes[step].amax(0)
-        rows, columns = (slice(int(low[k, 0]), int(high[k, 1])) for k in (0, 1))
-        place, found = points[step, :, rows, columns], tissue[step, :, rows, columns]
-        for layer in range(through):
-            under = found[:, layer].flatten(1, 2).clone()
-            found[:, layer] = heart.tissue(place[:, layer].flatten(1, 2), moment, under).unflatten(1, found.shape[2:])
-        tissue[step, :, rows, columns] = found
-    return tissue
-
-
-def _jitter_depths(points: Tensor, planes: Planes) -> None:
-    """Moves the first and the last layer of `points` (m, through, s, s, 3), in place, along the normal, each of four
-    neighbouring pixels by another part of the thickness: outlines that slope through the slice get no steps."""
-    normal = torch.linalg.cross(planes.affine[:, :3, 0], planes.affine[:, :3, 1])
-    normal = normal / normal.norm(dim=1, keepdim=True) * planes.thickness_mm[:, None]
-    for row, column, share in ((0, 0, -0.12), (0, 1, 0.04), (1, 0, 0.12), (1, 1, -0.04)):
-        step = share * normal[:, None, None]
-        points[:, 0, row::2, column::2] += step
-        points[:, -1, row::2, column::2] -= step
-
-
-def _heart_boxes(heart: Heart, planes: Planes, size: int) -> Tensor:
-    """First and last + 1 sample along rows and columns that the heart can reach: (m, 2, 2), int64 on the CPU."""
-    middle, half = (one[planes.heart] for one in heart.bounds())
-    place = planes.to_pixels(middle[:, None])[:, 0, :2]  # (m, 2): row, column
-    spacing = planes.affine[:, :3, [1, 0]].norm(dim=1)
-    along = planes.affine[:, :3, [1, 0]] / spacing[:, None]  # (m, 3, 2)
-    reach = ((heart.traits.rotation[planes.heart].transpose(1, 2) @ along) * half[:, :, None]).norm(dim=1) / spacing
-    fine = size / planes.size
-    edges = torch.stack([(place - reach).floor(), (place + reach).ceil() + 1], dim=2) * fine
-    return edges.long().clamp(0, size).cpu()
 
 
 def _average(tables: list[Tensor], tissue: Tensor, in_plane: int) -> Tensor:
@@ -268,8 +220,10 @@ def _average(tables: list[Tensor], tissue: Tensor, in_plane: int) -> Tensor:
     count, through = tissue.shape[:2]
     values = torch.stack(tables, dim=2).flatten(0, 1)  # (m * tissues, tables)
     offset = torch.arange(count, device=values.device, dtype=torch.int32)[:, None, None, None] * len(Tissue)
-    rows = torch.add(tissue.int(), offset).permute(0, 2, 3, 1)  # the samples of a pixel beside one another
-    total = functional.embedding_bag(rows.reshape(-1, through), values, mode="mean")
+    rows = torch.add(tissue.int(), offset).transpose(0, 1).flatten(1)  # (through, m * s * s)
+    total = values.index_select(0, rows[0])
+    mixed = torch.nonzero((rows[1:] != rows[0]).any(0)).flatten()  # most pixels hold one tissue
+    total[mixed] = functional.embedding_bag(rows[:, mixed].T.contiguous(), values, mode="mean")
     total = total.view(count, *tissue.shape[2:], len(tables))
     if in_plane > 1:
         total = functional.avg_pool2d(total.permute(0, 3, 1, 2), in_plane).permute(0, 2, 3, 1)

@@ -101,7 +101,8 @@ def scan(heart: Heart, series: Series, protocol: Protocol, seed: int, scanner: S
         images = _prepared(heart, series, seed, scanner)
         found = found * len(images)
     else:
-        found = [_moment(heart, series, time, seed, scanner) for time in series.times]
+        known: dict[tuple, Tensor] = {}
+        found = [_moment(heart, series, time, seed, scanner, known) for time in series.times]
         images = torch.stack([one.images for one in found])
         images = _measured(images, series, seed, scanner)
     return _cut(series, protocol, images, found)
@@ -130,11 +131,13 @@ def _still(scanner: Scanner) -> Scanner:
     )
 
 
-def _moment(heart: Heart, series: Series, time: float, seed: int, scanner: Scanner) -> Phantoms:
+def _moment(
+    heart: Heart, series: Series, time: float, seed: int, scanner: Scanner, known: dict[tuple, Tensor]
+) -> Phantoms:
     """All slices at one moment, each rendered with the same seed and so with the same flip angle, coil and texture."""
     each = [
-        render(heart, series.planes.select(torch.tensor([index])), series.contrast, time, seed, _still(scanner))
-        for index in range(len(series.planes))
+        render(heart, plane, series.contrast, time, seed, _still(scanner), surroundings=known)
+        for plane in (series.planes.select(torch.tensor([index])) for index in range(len(series.planes)))
     ]
     first = each[0]
     return replace(

@@ -28,20 +28,31 @@ def paint_ventricles(tissue: Tensor, points: Tensor, heart: Heart, phase: Phase)
     Args:
         points (`torch.Tensor` of shape `(b, n, 3)`): LPS mm.
     """
-    x, y, z = heart.deformation.straighten(*heart.to_heart(points).unbind(2))
-    back = torch.nonzero((z < phase.base_mm[:, None]).any(0)).flatten()
+    x, y, z = heart.to_heart(points).unbind(2)
+    spare = torch.nonzero((heart.near(x, y, phase, 6.0) | (z < phase.base_mm[:, None] + 15)).any(0)).flatten()
+    if not len(spare):
+        return
+    part = tissue[:, spare]
+    straight = heart.deformation.straighten(*(one[:, spare] for one in (x, y, z)))
+    _paint(part, points[:, spare], straight, heart, phase)
+    tissue[:, spare] = part
+
+
+def _paint(tissue: Tensor, points: Tensor, straight: tuple[Tensor, Tensor, Tensor], heart: Heart, phase: Phase) -> None:
+    """As `paint_ventricles`, where the places in the regular heart are known too."""
+    x, y, z = straight
+    behind = z - phase.base_mm[:, None]
+    back = torch.nonzero(((behind < 0) & (behind > -90)).any(0)).flatten()
     if len(back):
         few = tissue[:, back]
         paint_atria(few, points[:, back], (x[:, back], y[:, back], z[:, back]), heart, phase)
         tissue[:, back] = few
-    height = (z - phase.base_mm[:, None]) / phase.length_mm[:, None]
-    radius2 = x.square() + y.square()
-    reach = heart.reach_mm(phase)[:, None]
-    close = torch.nonzero(((height > -0.12) & (height < 1.06) & (radius2 < reach.square())).any(0)).flatten()
+    height = behind / phase.length_mm[:, None]
+    close = torch.nonzero(((height > -0.12) & (height < 1.06) & heart.near(x, y, phase)).any(0)).flatten()
     if not len(close):
         return
     few = tissue[:, close]
-    _walls(few, *(one[:, close] for one in (x, y, z, height, radius2)), heart, phase)
+    _walls(few, *(one[:, close] for one in (x, y, z, height)), heart, phase)
     tissue[:, close] = few
 
 
@@ -51,11 +62,11 @@ def _walls(
     y: Tensor,
     z: Tensor,
     height: Tensor,
-    radius2: Tensor,
     heart: Heart,
     phase: Phase,
 ) -> None:
     """Paints the ventricles without the atria; places in the regular heart, each of shape `(b, n)`."""
+    radius2 = x.square() + y.square()
     radius = radius2.sqrt().clamp(min=1e-3)
     site = heart.site(height, x / radius, y / radius)
     within = (height > 0) & (height < 1)
@@ -68,7 +79,7 @@ def _walls(
     rough, coarse = noise_at(x, y, 0.35 * z, 5.5, move), noise_at(x, y, 0.3 * z, 11.0, move)  # drawn out along z
 
     _envelope(heart, tissue, beyond, site, profile, rough, coarse)
-    thin = 1.9 + 1.0 * site.fields.fat.clamp(-1, 1.2) + 0.7 * coarse
+    thin = 2.4 + 0.8 * site.fields.fat.clamp(-1, 1.2) + 0.6 * coarse
     _put(tissue, within & (reach > 0.1) & (beyond < thin), Tissue.THIN_WALL)
     rv = within & (beyond < 0)
     _put(tissue, rv, Tissue.RV_BLOOD)
@@ -86,7 +97,7 @@ def _walls(
     x, y, height, radius, rough, coarse = (one[:, near] for one in (x, y, height, radius, rough, coarse))
     inner = wall.inner[:, near].clamp(min=0).sqrt()
     scale = (heart.radius_mm * (1 - phase.squeeze).sqrt())[:, None]
-    muscle = papillary(x, y, height, scale, heart.traits.texture, rough)
+    muscle = papillary(x, y, height, scale, heart.numbers(11, 12), rough)
     reach = _strand_reach(heart, height, site.cosine[:, near], site.fields.strands[:, near], inner)
     muscle |= strands(inner - radius, reach, rough, coarse)
     few = tissue[:, near]
@@ -96,7 +107,7 @@ def _walls(
 
 def _strand_reach(heart: Heart, height: Tensor, cosine: Tensor, strands: Tensor, inner: Tensor) -> Tensor:
     """How far in mm trabeculae reach into the left ventricle: least at septum and base, most at the apex."""
-    mean = 1.6 + 3.4 * heart.own[:, 5:6]
+    mean = 2.1 + 3.8 * heart.own[:, 5:6]
     place = (0.75 - 0.55 * cosine) * (0.35 + 2.1 * height.clamp(0, 1))
     return (mean * place * strands).minimum(0.45 * inner)
 
@@ -105,10 +116,10 @@ def _rv_muscle(
     heart: Heart, beyond: Tensor, beside: Tensor, reach: Tensor, site: Site, rough: Tensor, coarse: Tensor
 ) -> Tensor:
     """Trabeculae of the right ventricle's free wall and the moderator band, of shape `(b, n)`."""
-    depth = (3.5 + 8.0 * heart.own[:, 6:7]) * (0.3 + 1.3 * site.height.clamp(0, 1)) * site.fields.strands
+    depth = (3.5 + 8.0 * heart.own[:, 6:7]) * (0.4 + 0.8 * site.height.clamp(0, 1)) * site.fields.strands
     along = beside / reach.clamp(min=1.0)
     found = strands(-beyond, depth, rough, coarse)
-    return found | moderator_band(along, site.height, site.cosine, site.sine, heart.traits.texture, rough)
+    return found | moderator_band(along, site.height, site.cosine, site.sine, heart.numbers(12, 4), rough)
 
 
 def _envelope(
@@ -117,10 +128,12 @@ def _envelope(
     """Fat on the heart, thick in the grooves and on the right, a film of fluid and the pericardium as a thin line."""
     one, height = heart.traits, site.height
     lean = one.habitus[:, 3:4]
-    groove = (-((profile - 0.06) / 0.16).square()).exp() * (site.cosine > -0.2) + 0.7 * (-height / 0.12).exp()
+    taper = heart.rv_taper(height)
+    groove = (-((profile / taper.clamp(min=0.05) - 0.06) / 0.16).square()).exp() * (site.cosine > -0.2) * taper
+    groove = groove + 0.7 * (-height / 0.12).exp()
     right = (profile > 0.02).float()
-    fat = -0.5 + 1.2 * lean + (1.0 + 0.8 * right) * site.fields.fat + (2.6 + lean) * groove.clamp(max=1.3)
-    fat = 1.6 * right + (fat + 0.7 * right + 0.25 * coarse).clamp(min=0)
+    fat = -0.6 + 1.1 * lean + (0.9 + 0.6 * right) * site.fields.fat + (2.6 + lean) * groove.clamp(max=1.3)
+    fat = 0.6 * right + (fat + 0.4 * right + 0.25 * coarse).clamp(min=0)
     fat = torch.where(fat < 0.9, 0.0, fat)  # a film would be drawn as a string of beads
     line = 0.6 + 0.2 * coarse
     atria = (tissue == Tissue.LA_BLOOD) | (tissue == Tissue.RA_BLOOD)

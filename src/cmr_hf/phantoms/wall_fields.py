@@ -80,7 +80,7 @@ def make_table(seeds: Tensor, irregularity: Tensor) -> Tensor:
     towards_tip = 1 - height.clamp(0, 1).pow(5)  # at the tip all angles meet
     bend = 0.09 * _field(seeds, 1, 1.6, 2) * towards_tip
     thick = 1 + irregularity[:, None, None] * _field(seeds, 2, 0.9, 1) * towards_tip
-    right = 1 + 0.17 * _field(seeds, 3, 0.7, 1)
+    right = 1 + 0.13 * _field(seeds, 3, 1.0, 1)
     strands = (1 + 0.75 * _field(seeds, 4, 0.3, 1)).clamp(min=0)
     fat = _field(seeds, 5, 0.4, 1)
     table = torch.stack([bend, thick.clamp(0.62, 1.6), right.clamp(0.45, 1.6), strands, fat], dim=1)
