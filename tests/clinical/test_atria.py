@@ -87,3 +87,34 @@ def test_one_phase_has_no_emptying():
 def test_a_stack_is_no_four_chamber_view():
     with pytest.raises(ValueError, match="one four-chamber slice"):
         atrial_function(np.zeros((2, 3, 8, 8)), SPACING)
+
+
+def beating(phases=20):
+    """Masks of a cycle and the scale of the atria in each phase."""
+    scales = 0.8 - 0.2 * np.cos(2 * np.pi * (np.arange(phases) - 1) / phases)
+    return np.stack([four_chamber(one) for one in scales]), scales
+
+
+def test_phases_in_which_an_atrium_collapses_are_not_its_least_volume():
+    labels, scales = beating()
+    for t in (12, 13):
+        lost = labels[t] == 4
+        lost[78:] = False
+        labels[t] = np.where((labels[t] == 4) & ~lost, 1, labels[t])
+    got = atrial_function(labels, SPACING).measures
+    assert got["la_volume_min"].value == pytest.approx(truth(20, 45 * scales.min())[1], rel=0.08)
+    assert got["la_emptying_fraction"].value == pytest.approx(100 * (1 - scales.min() / scales.max()), abs=6)
+    assert got["ra_emptying_fraction"].value == pytest.approx(100 * (1 - scales.min() / scales.max()), abs=6)
+
+
+def test_when_an_atrium_jumps_from_phase_to_phase_then_its_emptying_is_refused_and_its_largest_volume_less_sure():
+    smooth, _ = beating()
+    rng = np.random.default_rng(1)
+    jumping = np.stack([four_chamber(one) for one in rng.uniform(0.3, 1.0, 20)])
+    steady, got = atrial_function(smooth, SPACING).measures, atrial_function(jumping, SPACING).measures
+    for key in ("la_volume_min", "la_emptying_fraction"):
+        assert steady[key]
+        assert not got[key]
+        assert "the area of the LA" in got[key].reason
+    assert got["la_volume_max"].sd > 1.2 * steady["la_volume_max"].sd
+    assert got["la_area_max"].sd > 3 * steady["la_area_max"].sd

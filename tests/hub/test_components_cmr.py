@@ -1,11 +1,11 @@
-"""Islands away, the heart untouched."""
+"""Islands away, holes filled, the heart untouched."""
 
 import numpy as np
 import pytest
 import torch
 from scipy import ndimage
 
-from cmr_hf.hub.components_cmr import CELL, keep_largest_components, largest_component
+from cmr_hf.hub.components_cmr import CELL, clean_labels, fill_holes, keep_largest_components, largest_component
 
 
 def ball(shape: tuple[int, int, int], centre: tuple[float, float, float], radius: float) -> torch.Tensor:
@@ -99,3 +99,63 @@ def test_pieces_far_apart_are_those_of_an_independent_labelling(seed: int) -> No
 def test_when_nothing_was_found_then_nothing_is_kept() -> None:
     labels = torch.zeros(2, 3, 10, 10, dtype=torch.uint8)
     assert torch.equal(keep_largest_components(labels, [1, 2]), labels)
+
+
+# Holes
+
+
+def scipy_filled(labels: np.ndarray, label: int) -> np.ndarray:
+    """An independent answer: holes of one label alone, by scipy, filled where they are background throughout."""
+    expected = labels.copy()
+    for number, picture in enumerate(labels):
+        pieces, count = ndimage.label(ndimage.binary_fill_holes(picture == label) & (picture != label))
+        for piece in range(1, count + 1):
+            if not picture[pieces == piece].any():
+                expected[number][pieces == piece] = label
+    return expected
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_holes_are_those_that_scipy_finds(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = np.where(rng.random((3, 40, 37)) < 0.62, np.uint8(3), np.uint8(0))
+    labels[rng.random(labels.shape) < 0.03] = 1
+    expected = scipy_filled(labels, 3)
+    assert (expected != labels).any()
+    found = fill_holes(torch.from_numpy(labels)[None], [3])[0].numpy()
+    np.testing.assert_array_equal(found, expected)
+    assert labels.sum() != found.sum()
+
+
+def test_a_hole_is_filled_in_its_own_slice_and_only_for_listed_classes() -> None:
+    labels = stack_of_rings()
+    holed = labels.clone()
+    holed[0, 1, 30:33, 20:24] = 0
+    assert torch.equal(fill_holes(holed, [1, 2, 3]), labels)
+    assert torch.equal(fill_holes(holed, [1, 2]), holed)
+    assert not holed[0, 1, 30:33, 20:24].any()  # what was handed in stays
+
+
+def test_when_a_hole_touches_two_structures_or_the_outside_then_it_stays() -> None:
+    labels = stack_of_rings()
+    labels[0, 0, 32, 60:64] = 0  # from cavity into wall
+    labels[0, 1, 32, 10:20] = 0  # open to the outside
+    assert torch.equal(fill_holes(labels, [1, 2, 3]), labels)
+
+
+def test_a_ring_of_wall_without_a_cavity_is_not_filled_with_wall() -> None:
+    labels = stack_of_rings()
+    empty = labels.clone()
+    empty[0, 0][labels[0, 0] == 1] = 0
+    assert torch.equal(fill_holes(empty, [1, 2, 3]), empty)
+    pierced = labels.clone()
+    pierced[0, 1, 32, 37:39] = 0
+    assert (labels[0, 1, 32, 36:40] == 2).all()
+    assert torch.equal(fill_holes(pierced, [1, 2, 3]), labels)
+
+
+def test_what_an_island_leaves_inside_a_chamber_is_filled_as_well() -> None:
+    labels = stack_of_rings()
+    strange = labels.clone()
+    strange[0, 0, 30:34, 22:26] = 1
+    assert torch.equal(clean_labels(strange, [1, 2, 3]), labels)

@@ -12,6 +12,7 @@ from ..clinical.volumes import LV, MYOCARDIUM, SCAR, slice_areas_mm2
 from ..hub.classifying_cmr import at_level
 from ..hub.pipeline_cmr_disease_detection import BASAL
 from ..hub.pipeline_cmr_lge_detection import levels
+from ..hub.turning_cmr import Turn, upright
 from .asking import Asker, Pixels, content_of, sampled
 from .consistency import made_consistent
 from .hand_masks import hand_mask
@@ -38,6 +39,7 @@ SEGMENTERS = {
     ("T1", "SAX"): "mapping-sax",
     ("T2", "SAX"): "mapping-sax",
 }
+UNTURNED = Turn()
 INSERTION, LGE, DISEASE = "rv-insertion", "lge-detection", "disease"
 Failed = Callable[[int, str, Exception], None]  # stack, what, error
 
@@ -83,37 +85,31 @@ def segmented(stacks: list[StackAssessment], asker: Asker, pixels: Pixels, masks
             stack.not_measured.append(asker.models.why_missing(role))
             continue
         roles = (role, INSERTION) if role == "cine-sax" and asker.one_pass(role, INSERTION) else (role,)
-        turned = mirrored_axes(role, stack.source.stack.affines)
-        requests.append(_request(stack.source, pixels, _every(stack.source), roles, "all", turned=turned))
+        turn = turn_of(role, stack.source.stack.affines)
+        requests.append(_request(stack.source, pixels, _every(stack.source), roles, "all", turn=turn))
     found = asker.ask(requests, "segmenting", lambda key, error: failed(int(key), "segmented", error))
     for stack in stacks:
         answer: Masks | None = found.get((str(stack.number), stack.model))
         if answer is None:
             continue
-        shape, turned = stack.source.shape, mirrored_axes(stack.model, stack.source.stack.affines)
-        cleaned = made_consistent(np.ascontiguousarray(np.flip(answer.labels.reshape(shape), turned)), answer.single)
+        shape, turn = stack.source.shape, turn_of(stack.model, stack.source.stack.affines)
+        cleaned = made_consistent(turn.back(answer.labels).reshape(shape), answer.single)
         stack.labels, stack.masks_from = cleaned.labels, "model"
         stack.notes += cleaned.notes
-        stack.chances = {label: np.flip(maps.reshape(shape), turned) for label, maps in answer.chances.items()}
+        stack.chances = {label: turn.back(maps).reshape(shape) for label, maps in answer.chances.items()}
         points = found.get((str(stack.number), INSERTION))
         if points is not None:
             stack.landmarks = Landmarks(points, tuple(range(shape[0])))
 
 
-def mirrored_axes(role: str, affines: np.ndarray | None) -> tuple[int, ...]:
-    """Axes of `(…, y, x)` along which pictures are mirrored for a model, and its masks back.
-
-    Scanners store four-chamber views with the apex up or down; the model learnt them with the apex up and the patient's
-    left on the right, as people look at them: down the picture lies what is further back and closer to the head.
+def turn_of(role: str, affines: np.ndarray | None) -> Turn:
+    """How the pictures of a stack are laid for the model of a role: four-chamber views with the apex up.
 
     Args:
         role (`str`): what segments; none but "cine-4ch" asks for it.
         affines (`np.ndarray` of shape `(z, 4, 4)`, *optional*): (column, row, slice) → patient LPS mm.
     """
-    if role != "cine-4ch" or affines is None:
-        return ()
-    columns, rows = affines[0, :3, 0], affines[0, :3, 1]
-    return tuple(axis for axis, along in ((-2, rows[1] + rows[2]), (-1, columns[0])) if along < 0)
+    return upright(None if affines is None else affines[0]) if role == "cine-4ch" else Turn()
 
 
 def _by_hand(stack: StackAssessment, masks: Path, failed: Failed) -> bool:
@@ -282,14 +278,15 @@ def _request(
     roles: tuple[str, ...],
     what: str,
     together: bool = False,
-    turned: tuple[int, ...] = (),
+    turn: Turn = UNTURNED,
 ) -> Request:
-    """A request for some images (phase, slice) of a stack; `together` makes one sample of three, `turned` mirrors."""
+    """A request for some images (phase, slice) of a stack; `together` makes one sample of three, `turn` lays them."""
 
     def images() -> np.ndarray:
-        chosen = np.ascontiguousarray(np.flip(pixels.of(source)[frames[:, 0], frames[:, 1]], turned))
+        chosen = turn.of(pixels.of(source)[frames[:, 0], frames[:, 1]])
         return chosen[None] if together else chosen
 
     count = 1 if together else len(frames)
-    what += f", turned {turned}" if turned else ""
-    return Request(str(source.number), images, count, source.stack.spacing_mm, roles, content_of(source, what))
+    what += f", {turn}" if turn else ""
+    spacing_mm = turn.pair(source.stack.spacing_mm)
+    return Request(str(source.number), images, count, spacing_mm, roles, content_of(source, what))

@@ -5,8 +5,10 @@ V = 8 / (3 π) × A² / L, of a body of revolution round its length L (area-leng
 taken from the masks: the line through the pixels of the atrium that touch its ventricle, or lie nearest to it where a
 valve leaves a gap. The largest volume over time is the atrium's; the least and the emptying fraction come with it.
 
-Sources of error: the outline (± half a pixel with 95 %), the valve plane (± 2 mm with 95 %), and the shape: one plane
-does not show the other, so 15 % (sd) is added, as an assumption, to volumes but not to areas.
+Sources of error: the outline (± half a pixel with 95 %), the valve plane (± 2 mm with 95 %), how far areas miss their
+own smooth course over the cycle (`courses`), and the shape: one plane does not show the other, so 15 % (sd) is added,
+as an assumption, to volumes but not to areas. Where the areas keep to no smooth course, the masks of single phases are
+not to be believed, and the least volume and the emptying fraction, which hang on such phases, are refused.
 """
 
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from .courses import Course, smooth_course
 from .curves import find_phases, perimeters_mm
 from .optional import ndimage
 from .quantities import BORDER_PIXELS, Measure, combine
@@ -163,28 +166,53 @@ def _figures(
 ) -> dict[str, Measure]:
     shown = CHAMBERS[name][2]
     about: dict[str, Any] = {"source": source, "method": METHOD}
+    course = smooth_course(np.array([one.area_cm2 for one in found]), cyclic)
+    spread = 0.0 if course is None else course.spread
     measures = {
-        f"{name}_area_max": _largest_area(name, found, spacing_mm, {**about, "method": "largest area over the cycle"})
+        f"{name}_area_max": _largest_area(
+            name, found, spacing_mm, spread, {**about, "method": "largest area over the cycle"}
+        )
     }
     volumes = np.nan_to_num([one.volume_ml for one in found])
     keys = {"volume_max": "ml", "volume_min": "ml", "emptying_fraction": "%"}
     if not volumes.any():
         reason = next((one.reason for one in found if one.reason), f"no {shown} found")
         return measures | {f"{name}_{key}": Measure.refused(unit, reason, **about) for key, unit in keys.items()}
-    phases = find_phases(volumes, cyclic)
+    phases = find_phases(np.where(_left_out(course, len(found)), 0.0, volumes), cyclic)
+    if phases.ed is None:
+        reason = f"the {shown} found leaves its own course over the cycle wherever it has a volume"
+        return measures | {f"{name}_{key}": Measure.refused(unit, reason, **about) for key, unit in keys.items()}
     most = phases.ed  # an atrium is fullest when its ventricle is emptiest: "ED" is the phase of most volume
-    largest = _volume(name, found[most], most, "max", spacing_mm, about).noted(*phases.notes)
-    if phases.es is None:
-        least = Measure.refused("ml", phases.reason, **about)
+    largest = _volume(name, found[most], most, "max", spacing_mm, spread, about).noted(*phases.notes)
+    reason = _disbelieved(course, shown)
+    if phases.es is None or reason:
+        least = Measure.refused("ml", reason or phases.reason, **about)
     else:
-        least = _volume(name, found[phases.es], phases.es, "min", spacing_mm, about).noted(*phases.notes)
+        least = _volume(name, found[phases.es], phases.es, "min", spacing_mm, spread, about).noted(*phases.notes)
     pair = {"largest": largest, "least": least}
     emptying = combine(lambda largest, least: 100 * (1 - least / largest), "%", pair, least=0.0, most=100.0, **about)
     return measures | dict(zip((f"{name}_{key}" for key in keys), (largest, least, emptying), strict=True))
 
 
+def _left_out(course: Course | None, count: int) -> np.ndarray:
+    """Phases that leave a course which the others keep to, bool of shape `(t,)`."""
+    return np.isin(np.arange(count), () if course is None or course.rough else course.off)
+
+
+def _disbelieved(course: Course | None, shown: str) -> str:
+    """Why the phases of an atrium cannot be set against each other; empty where they can."""
+    if course is None or not course.rough:
+        return ""
+    if course.off:
+        return (
+            f"the area of the {shown} leaves its course over the cycle in {len(course.off)} of {len(course.expected)} "
+            f"phases, and misses it by {100 * course.spread:.0f} % (sd) in the others"
+        )
+    return f"the area of the {shown} jumps from phase to phase, by {100 * course.spread:.0f} % (sd) of its largest"
+
+
 def _largest_area(
-    name: str, found: list[AtrialPhase], spacing_mm: tuple[float, float], about: dict[str, Any]
+    name: str, found: list[AtrialPhase], spacing_mm: tuple[float, float], spread: float, about: dict[str, Any]
 ) -> Measure:
     areas = np.array([0.0 if one.reason.endswith("picture") else np.nan_to_num(one.area_cm2) for one in found])
     if not areas.any():
@@ -194,11 +222,18 @@ def _largest_area(
     one = found[phases.ed]
     border = one.perimeter_mm * BORDER_PIXELS * (spacing_mm[0] * spacing_mm[1]) ** 0.5 / 100
     about = about | {"source": f"{about['source']}, phase {phases.ed + 1}".lstrip(", ")}
-    return Measure.of(one.area_cm2, "cm²", {f"{name} border": border}, least=0.0, **about)
+    parts = {f"{name} border": border, f"{name} phase to phase, max": one.area_cm2 * spread}
+    return Measure.of(one.area_cm2, "cm²", parts, least=0.0, **about)
 
 
 def _volume(
-    name: str, one: AtrialPhase, phase: int, which: str, spacing_mm: tuple[float, float], about: dict[str, Any]
+    name: str,
+    one: AtrialPhase,
+    phase: int,
+    which: str,
+    spacing_mm: tuple[float, float],
+    spread: float,
+    about: dict[str, Any],
 ) -> Measure:
     shift = BORDER_PIXELS * (spacing_mm[0] * spacing_mm[1]) ** 0.5
     # dV / V = 2 dA / A - dL / L; a border moved outwards enlarges both
@@ -209,6 +244,7 @@ def _volume(
         f"{name} border": one.volume_ml * border,
         f"{name} valve plane, {which}": one.volume_ml * plane,
         f"{name} shape": one.volume_ml * SHAPE,
+        f"{name} phase to phase, {which}": one.volume_ml * 2 * spread,
     }
     about = about | {"source": f"{about['source']}, phase {phase + 1}".lstrip(", ")}
     return Measure.of(one.volume_ml, "ml", parts, least=0.0, **about)

@@ -71,7 +71,7 @@ class CMRConfig(PreTrainedConfig):
         landmark_sigma (`float`, defaults to 4.0):
             Standard deviation of a landmark's Gaussian heatmap, in pixels of the processed image (mm by default).
         single_component_labels (`list` of `int`, *optional*):
-            Classes of which the pipeline keeps only the largest connected piece of each stack and phase.
+            Classes of which the pipeline keeps only the largest connected piece of each stack and phase, without holes.
         weights_license (`str`, *optional*):
             Licence of trained weights, "cc-by-nc-sa-4.0" say; one that forbids commercial use is told once on loading.
     """

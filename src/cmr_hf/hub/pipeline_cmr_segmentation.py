@@ -3,9 +3,10 @@
 import numpy as np
 import torch
 
-from .components_cmr import keep_largest_components
+from .components_cmr import clean_labels
 from .reading_cmr import CMRImage
 from .slicewise_cmr import SLICES_AT_ONCE, SlicewisePipeline
+from .turning_cmr import Turn, turn_for
 
 
 class CMRSegmentationPipeline(SlicewisePipeline):
@@ -14,6 +15,8 @@ class CMRSegmentationPipeline(SlicewisePipeline):
     Takes a path to DICOM (a file, or a folder that is one stack, over time where there are phases), NIfTI, PNG or
     JPEG; a numpy array, torch tensor or PIL image of shape `(y, x)`, `(z, y, x)` or `(t, z, y, x)`; a dict
     `{"image": …, "spacing_mm": (row, column)}`; or a list of these. Slices of one call, and of one list, are batched.
+    Models of four-chamber views see those whose header places them in the patient with the apex up; what comes back
+    lies as the source does.
 
     Call arguments:
         spacing_mm (two `float`, *optional*): (row, column), instead of what the source says.
@@ -23,13 +26,14 @@ class CMRSegmentationPipeline(SlicewisePipeline):
     Returns a `dict` (a list of them for a list):
         segmentation (`np.ndarray`, uint8): class ids; arrays and pictures keep their shape, files give `(t, z, y, x)`.
         labels (`dict`): id → name.
-        scores (`dict`): name → mean probability over the pixels given to that class; `None` where there are none.
+        scores (`dict`): name → mean probability over the pixels that the model gave to that class and that stayed in
+            it; `None` where there are none.
         spacing_mm (two `float`): (row, column); `spacing_known` is `False` where it is the processor's default.
         slice_distance_mm (`float` or `None`): centre to centre.
         affine (`np.ndarray` of shape `(4, 4)` or `None`): (column, row, slice) → patient LPS mm.
         left_out (`list` of `dict`): files of a folder that were not used, and why.
         probabilities (`np.ndarray` of shape `(classes, …)`, float32): only with `return_probabilities`; the
-            model's own, before islands are taken away (`config.single_component_labels`).
+            model's own, before islands are taken away and holes filled (`config.single_component_labels`).
 
     Research use only; not a medical device.
     """
@@ -37,26 +41,32 @@ class CMRSegmentationPipeline(SlicewisePipeline):
     for_task = "cmr-segmentation"
     after = ("return_probabilities",)
 
+    def turn(self, image: CMRImage) -> Turn:
+        """Four-chamber pictures with the apex up, for models that know the atria."""
+        return turn_for(self.model.config.id2label.values(), image.affine)
+
     def postprocess(self, model_outputs: list[dict], return_probabilities: bool = False) -> dict:
         image: CMRImage = model_outputs[0]["image"]
         names = {int(index): name for index, name in self.model.config.id2label.items()}
         spacing = self.image_processor.spacing_or_default(image.spacing_mm)
-        size = image.pixels.shape[-2:]
+        turn = self.turn(image)
+        laid = turn.pair(image.pixels.shape[-2:]), turn.pair(spacing)  # size and spacing of what the model saw
         labels, foreground, probabilities, everywhere = [], [], [], 0.0
         for start in range(0, len(model_outputs), SLICES_AT_ONCE):
             logits = torch.cat([output["answers"] for output in model_outputs[start : start + SLICES_AT_ONCE]])
             if return_probabilities:
-                found, chances = self.image_processor.segment(logits, size, spacing)
-                probabilities.append(chances.numpy())
+                found, chances = self.image_processor.segment(logits, *laid)
+                probabilities.append(turn.back(chances.numpy()))
                 confidence = chances.amax(dim=1)
             else:
-                found, confidence = self.image_processor.segment_with_confidence(logits, size, spacing)
-            labels.append(found)
-            foreground.append(confidence.numpy()[found.numpy() > 0])
-            everywhere += float(confidence.numpy().sum(dtype=np.float64))
-        stacked = torch.cat(labels)
+                found, confidence = self.image_processor.segment_with_confidence(logits, *laid)
+            labels.append(turn.back(found.numpy()))
+            sure = turn.back(confidence.numpy())
+            foreground.append(sure[labels[-1] > 0])
+            everywhere += float(sure.sum(dtype=np.float64))
+        stacked = torch.from_numpy(np.concatenate(labels))
         shape = (1,) * (4 - image.pixels.ndim) + image.pixels.shape  # (t, z, y, x)
-        cleaned = keep_largest_components(stacked.view(shape), self.model.config.single_component_labels or [])
+        cleaned = clean_labels(stacked.view(shape), self.model.config.single_component_labels or [])
         flat = cleaned.flatten().numpy()
         totals, counts = sums_per_class(
             stacked.flatten().numpy(), flat, np.concatenate(foreground), everywhere, len(names)
@@ -82,12 +92,13 @@ class CMRSegmentationPipeline(SlicewisePipeline):
 def sums_per_class(
     found: np.ndarray, cleaned: np.ndarray, foreground: np.ndarray, everywhere: float, classes: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sum of the confidence, and number of pixels, of each class, without the pixels of islands.
+    """Sum of the confidence, and number of pixels, of each class, without the pixels of islands and filled holes.
 
     Most pixels are background, whose sum is what the others leave; float64 holds these sums without rounding.
 
     Args:
-        found, cleaned (`np.ndarray` of shape `(pixels,)`): labels before and after islands were taken away.
+        found, cleaned (`np.ndarray` of shape `(pixels,)`): labels before and after islands were taken away and holes
+            filled; what was background counts as background.
         foreground (`np.ndarray` of shape `(n,)`): confidence where `found` is not background.
         everywhere (`float`): sum of the confidence of all pixels.
         classes (`int`): number of classes.

@@ -8,6 +8,7 @@ import torch
 from transformers.pipelines.base import ChunkPipeline
 
 from .reading_cmr import CMRImage, read_image
+from .turning_cmr import Turn
 
 SLICES_AT_ONCE = 16  # processed together; bounds the memory of a long cine
 
@@ -65,8 +66,9 @@ class SlicewisePipeline(ChunkPipeline):
 
     def preprocess(self, inputs: Any, spacing_mm: Any = None, **options) -> Iterator[dict]:
         image = read_image(inputs, spacing_mm=spacing_mm)
-        spacing = self.image_processor.spacing_or_default(image.spacing_mm)
-        samples = self.samples(image, **options)
+        turn = self.turn(image)
+        spacing = turn.pair(self.image_processor.spacing_or_default(image.spacing_mm))
+        samples = turn.of(self.samples(image, **options))
         for start in range(0, len(samples), SLICES_AT_ONCE):
             part = samples[start : start + SLICES_AT_ONCE]
             part = self.image_processor(part, spacing_mm=spacing, stack_channels=part.ndim == 4)["pixel_values"]
@@ -77,6 +79,10 @@ class SlicewisePipeline(ChunkPipeline):
     def samples(self, image: CMRImage) -> np.ndarray:
         """Slices of shape `(n, y, x)`, each repeated in the channels, or `(n, 3, y, x)`; by default all of them."""
         return image.pixels.reshape(-1, *image.pixels.shape[-2:])
+
+    def turn(self, image: CMRImage) -> Turn:
+        """How the pictures are laid for the model; by default as they are stored."""
+        return Turn()
 
     def _forward(self, model_inputs: dict, **options) -> dict:
         answers = self.answers(model_inputs["pixel_values"].to(self.model.dtype), **options)

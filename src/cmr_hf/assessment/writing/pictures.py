@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..asking import Pixels
     from ..results import StackAssessment, StudyAssessment
 
-TILE, TEXT, GAP, COLUMNS = 230, 52, 14, 4
+TILE, TEXT, GAP, COLUMNS = 230, 66, 14, 4
 HEAD, FOOT = 44, 26
 MOVIE_WIDTH, MOVIE_PANEL, MOVIE_GAP = 760, 190, 4
 MOVIE_SECONDS = 1.0  # one heart beat, if its length is not known
@@ -62,10 +62,11 @@ def _tile(sheet: Image.Image, stack: "StackAssessment", pixels: "Pixels", left: 
     write_text(sheet, (left, top + TILE + 3), f"{stack.number}  {stack.kind}", 13, INK)
     phases, slices = stack.source.shape[:2]
     by = view.by if view.by == image_type.by else f"type by {image_type.by}, view by {view.by}"
-    counts = f"{slices} slice{'s' * (slices > 1)}, {phases} phase{'s' * (phases > 1)}, {by}"
+    counts = f"{slices} slice{'s' * (slices > 1)}, {phases} phase{'s' * (phases > 1)}"
     write_text(sheet, (left, top + TILE + 20), counts, 10, QUIET)
+    write_text(sheet, (left, top + TILE + 34), f"told by the {by}" if by == view.by else by, 10, QUIET)
     if view.uncertain or image_type.uncertain:
-        write_text(sheet, (left, top + TILE + 34), _doubt(stack), 10, ALARM)
+        write_text(sheet, (left, top + TILE + 48), _doubt(stack), 10, ALARM)
 
 
 def _doubt(stack: "StackAssessment") -> str:
