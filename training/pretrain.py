@@ -24,7 +24,15 @@ from transformers import HfArgumentParser
 from cmr_hf.pretraining.alarms import CollapseAlarm, StopSignal, check_finite, feature_rank
 from cmr_hf.pretraining.arguments import PretrainArguments
 from cmr_hf.pretraining.attention import save_attention_maps
-from cmr_hf.pretraining.building import build_optimizer, build_student, count_images, open_streams, prepare, set_rates
+from cmr_hf.pretraining.building import (
+    build_optimizer,
+    build_student,
+    count_images,
+    open_streams,
+    prepare,
+    set_rates,
+    shard_on_cpus,
+)
 from cmr_hf.pretraining.checkpoints import last_checkpoint, load_checkpoint, read_record, save_checkpoint
 from cmr_hf.pretraining.loss import DINOLoss
 from cmr_hf.pretraining.probing import ProbeSet, ProbeSettings, probe_backbone
@@ -61,6 +69,7 @@ def main() -> None:
         log_with=log_with,
         project_dir=folder,
     )
+    shard_on_cpus(accelerator)
     set_seed(args.seed, deterministic=args.deterministic)
     stop = StopSignal()
     micro_batch, micro_steps = args.split_batch(accelerator.num_processes)
@@ -117,7 +126,7 @@ def main() -> None:
         unit="step",
         dynamic_ncols=True,
     )
-    done, values, stopped = start, {}, False
+    done, values, stopped, crops = start, {}, False, None
 
     for step in range(start, schedules.total_steps):
         now = schedules.at(step)
@@ -125,7 +134,8 @@ def main() -> None:
         set_rates(optimizer, now["learning_rate"], now["weight_decay"])
         for micro in range(micro_steps):
             batch = next(streams)
-            crops = multi_crop(batch["image"].to(accelerator.device), batch["extent"], batch["key"], step)
+            images = batch["image"].to(accelerator.device)
+            crops = multi_crop(images, batch["extent"], batch["key"], step, out=crops)
             with torch.no_grad(), accelerator.autocast():
                 targets, features = teacher(crops[:1])
             last = micro == micro_steps - 1

@@ -10,7 +10,7 @@ as published (Caron et al. 2021): random resized crop (antialiased bicubic), fli
 without colour: the same but for saturation, hue, grey scale and solarisation, which mean nothing in MR
 one channel: the same once more, on pictures of one channel instead of three equal ones, which nobody publishes
 
-Time is that of the processor, so that a busy machine counts less; the ratio is that of the quickest rounds.
+Time is that of the processor, so that a busy machine counts less; the ratio is the median of those of the rounds.
 """
 
 import math
@@ -103,8 +103,9 @@ def main() -> int:
     grey = [Image.fromarray(image.numpy()) for image in images[:PIL_PICTURES]]
     colour = [picture.convert("RGB") for picture in grey]
     views = MultiCrop(ViewSettings(), seed=0)
+    made = views(images, extents, keys, step=0)  # written over and over, as in training
     makers: dict[str, tuple[Callable[[], object], int]] = {
-        "torch, by the batch": (lambda: views(images, extents, keys, step=0), PICTURES),
+        "torch, by the batch": (lambda: views(images, extents, keys, step=0, out=made), PICTURES),
         "PIL, as published": (lambda: [pil_views(one, True) for one in colour], PIL_PICTURES),
         "PIL, without colour": (lambda: [pil_views(one, False) for one in colour], PIL_PICTURES),
         "PIL, one channel": (lambda: [pil_views(one, False) for one in grey], PIL_PICTURES),
@@ -115,15 +116,17 @@ def main() -> int:
             start = time.process_time()
             make()
             times[name].append((time.process_time() - start) / count * 1e3)
-    best = {name: min(rounds[1:]) for name, rounds in times.items()}
-    ours = best["torch, by the batch"]
-    print(f"one thread, load of the machine {os.getloadavg()[0]:.1f}")
-    for name, rounds in times.items():
+    ours = times["torch, by the batch"][1:]
+    ratios = {}
+    print(f"one thread, load of the machine {os.getloadavg()[0]:.1f}, {ROUNDS} rounds after one to warm up")
+    for name, (_, *rounds) in times.items():
+        of_rounds = sorted(one / own for one, own in zip(rounds, ours, strict=True))
+        ratios[name] = statistics.median(of_rounds)
         print(
-            f"{name:20} {best[name]:5.2f} ms an image (median {statistics.median(rounds[1:]):5.2f}), "
-            f"{best[name] / ours:4.1f} times ours"
+            f"{name:20} {statistics.median(rounds):5.2f} ms an image (quickest {min(rounds):5.2f}), "
+            f"{ratios[name]:4.2f} times ours ({of_rounds[0]:.2f} to {of_rounds[-1]:.2f})"
         )
-    return int(best["PIL, as published"] < AIM * ours)
+    return int(ratios["PIL, as published"] < AIM)
 
 
 if __name__ == "__main__":

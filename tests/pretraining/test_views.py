@@ -5,9 +5,16 @@ import torch
 
 from cmr_hf import CMRImageProcessor
 from cmr_hf.pretraining.canvas import GREY, to_pixel_values
-from cmr_hf.pretraining.intensities import NoisePool, filter_in_k_space, vary_contrast
+from cmr_hf.pretraining.intensities import (
+    NoisePool,
+    contrast_rows,
+    filter_in_k_space,
+    filter_some,
+    k_space_kernels,
+    vary_contrast,
+)
 from cmr_hf.pretraining.randomness import Draws, step_seed
-from cmr_hf.pretraining.views import MultiCrop, ViewSettings, cut, random_boxes
+from cmr_hf.pretraining.views import MultiCrop, ViewSettings, cut, random_boxes, reaches_padding
 from tests.pretraining.pretrain_factory import blobs
 
 PLAIN = {"rotation_deg": 0, "gamma": 0, "coil": 0, "window": 0, "blur": (0, 0, 0), "gibbs": 0, "noise": 0}
@@ -41,6 +48,33 @@ def test_a_sample_s_views_depend_on_seed_step_and_key_alone():
     for changed in ({"seed": 1}, {"step": 1}, {"keys": torch.arange(6) + 6}):
         assert (views(settings, images, **changed)[0] - whole[0]).abs().mean() > 0.05
     assert torch.equal(views(settings, images)[1], whole[1])
+
+
+def test_when_views_are_given_then_they_are_overwritten_if_they_fit_and_can_be_trained_on():
+    settings, images = ViewSettings(**SMALL), blobs(4)
+    multi_crop, (extents, keys) = MultiCrop(settings, 0), (torch.full((4, 2), 64), torch.arange(4))
+    first = multi_crop(images, extents, keys, 0)
+    expected = [view.clone() for view in multi_crop(images, extents, keys, 1)]
+    again = multi_crop(images, extents, keys, 1, out=first)
+    assert all(new is old for new, old in zip(again, first, strict=True))
+    assert all(torch.equal(new, one) for new, one in zip(again, expected, strict=True))
+    other = multi_crop(images[:3], extents[:3], keys[:3], 1, out=first)
+    assert [len(view) for view in other] == [6, 9]
+    weight = torch.ones(1, 1, 3, 3, requires_grad=True)
+    torch.nn.functional.conv2d(again[0], weight).sum().backward()
+    assert weight.grad.abs().sum() > 0
+
+
+def test_what_lies_within_the_real_pixels_is_not_masked_and_all_else_is():
+    extents = torch.tensor([[64, 64], [40, 64]])
+    draws = Draws(0, 0, torch.arange(2))
+    boxes = random_boxes(extents / 64, draws, 200, (0.05, 0.6), ViewSettings(overhang=0.1))
+    real = torch.zeros(2, 1, 64, 64)
+    real[0], real[1, :, 12:52] = 1, 1
+    whole = (cut(real, boxes, 24).view(2, 200, -1) > 1 - 1e-5).all(dim=-1)
+    reaches = reaches_padding(boxes, extents, 64)
+    assert not (~reaches & ~whole).any()
+    assert 0.2 < reaches.float().mean() < 0.9
 
 
 def test_every_crop_of_every_sample_draws_its_own_parameters():
@@ -106,23 +140,27 @@ def test_a_cut_by_the_identity_is_the_picture_and_a_mirror_turns_it():
 
 def test_contrast_without_change_is_none_and_gamma_is_a_power():
     grey, one, flat = torch.rand(2, 8, 8) * 254 + 1, torch.ones(2, 1), torch.zeros(2, 8)
-    still = vary_contrast(grey * GREY, one, one, flat)
+
+    def varied(gamma, scale, coil):
+        return vary_contrast(grey * GREY, gamma, contrast_rows(8, gamma, scale, coil))
+
+    still = varied(one, one, flat)
     torch.testing.assert_close(still, grey / 255, atol=1e-5, rtol=0)
-    power = vary_contrast(grey * GREY, 2 * one, 3 * one, flat)
+    power = varied(2 * one, 3 * one, flat)
     torch.testing.assert_close(power, 3 * (grey / 255) ** 2, atol=1e-5, rtol=0)
-    slope = vary_contrast(grey * GREY, one, one, torch.eye(8)[:1].expand(2, 8)) / still
+    slope = varied(one, one, torch.eye(8)[:1].expand(2, 8)) / still
     assert (slope[:, :, 0] > slope[:, :, -1]).all() or (slope[:, 0] > slope[:, -1]).all()  # half a cosine
 
 
 def test_k_space_keeps_the_mean_and_a_blur_is_gaussian():
     point = torch.zeros(1, 32, 32)
     point[0, 16, 16] = 1.0
-    blurred = filter_in_k_space(point, torch.tensor([[1.5]]), torch.ones(1, 2))
+    blurred = filter_in_k_space(point, k_space_kernels(32, torch.tensor([[1.5]]), torch.ones(1, 2)))
     distance = torch.arange(32) - 16.0
     gauss = torch.exp(-(distance**2) / (2 * 1.5**2))
     gauss = gauss / gauss.sum()
     torch.testing.assert_close(blurred[0], gauss[:, None] * gauss, atol=1e-4, rtol=0)
-    rung = filter_in_k_space(point, torch.zeros(1, 1), torch.tensor([[0.5, 1.0]]))
+    rung = filter_in_k_space(point, k_space_kernels(32, torch.zeros(1, 1), torch.tensor([[0.5, 1.0]])))
     assert rung.sum().item() == pytest.approx(1.0, abs=1e-4)
     assert rung[0, :, 16].min() < -0.05  # rings along rows
     assert rung[0, 16, :].min() > -1e-4  # and not along columns
@@ -142,9 +180,14 @@ def test_filtering_is_what_cutting_k_space_gives(size):
             left = torch.exp(-2 * (torch.pi * sigma[number] * wave) ** 2) * (2 * wave <= kept[number, axis])
             spectrum[number] *= left[:, None] if axis == 0 else left
     expected = torch.fft.ifft2(spectrum).real
-    torch.testing.assert_close(filter_in_k_space(images, sigma, kept), expected, atol=1e-5, rtol=0)
-    coarse = filter_in_k_space(images.bfloat16(), sigma, kept).float()
+    kernels = k_space_kernels(size, sigma, kept)
+    torch.testing.assert_close(filter_in_k_space(images, kernels), expected, atol=1e-5, rtol=0)
+    coarse = filter_in_k_space(images.bfloat16(), kernels.bfloat16()).float()
     torch.testing.assert_close(coarse, expected, atol=0.02, rtol=0)
+    some = images.clone()
+    filter_some(some, torch.tensor([1]), kernels[1:])
+    assert torch.equal(some[0], images[0])
+    torch.testing.assert_close(some[1], expected[1], atol=1e-5, rtol=0)
 
 
 def test_noise_is_rician_of_the_level_asked_for():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedType, FullyShardedDataParallelPlugin, PartialState
+from accelerate.state import AcceleratorState
 
 from ..hub.configuration_cmr import CMRViTConfig
 from ..hub.encoding_cmr import CMRViTModel
@@ -47,6 +49,26 @@ def add_lora(backbone: CMRViTModel, settings: dict) -> None:
 def build_optimizer(student: DINONetwork) -> torch.optim.AdamW:
     """AdamW; learning rate and weight decay come from the schedules at each step."""
     return torch.optim.AdamW(parameter_groups(student), lr=0.0, weight_decay=0.0, fused=True)
+
+
+def shard_on_cpus(accelerator: Accelerator) -> None:
+    """Lets FSDP 2 work between CPUs, over gloo, where `accelerate launch` asks for it.
+
+    Accelerate knows FSDP on GPUs and the like only; on CPUs it would say nothing and keep whole copies (DDP).
+    """
+    asked = os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
+    if not asked or accelerator.distributed_type != DistributedType.MULTI_CPU:
+        return
+    plugin = FullyShardedDataParallelPlugin()
+    if plugin.fsdp_version != 2:
+        raise ValueError(
+            f"`fsdp_version` must be 2, got {plugin.fsdp_version}: take training/configs/accelerate_fsdp.yaml"
+        )
+    if accelerator.mixed_precision != "no":
+        plugin.set_mixed_precision(accelerator.mixed_precision)
+    accelerator.state.fsdp_plugin = plugin
+    for state in (PartialState, AcceleratorState):
+        state._shared_state["distributed_type"] = DistributedType.FSDP
 
 
 def prepare(

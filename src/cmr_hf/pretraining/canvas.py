@@ -45,7 +45,7 @@ def limits(images: Tensor, real: Tensor) -> Tensor:
     return torch.cat(((below <= 0).sum(1, keepdim=True), (below <= rank).sum(1, keepdim=True)), dim=1).float()
 
 
-def as_canvas(images: Tensor, extents: Tensor) -> Tensor:
+def as_canvas(images: Tensor, extents: Tensor, bounds: Tensor | None = None) -> Tensor:
     """Real pixels as 2 … 25502, padding as 0, so that a crop tells padding from dark air whatever is interpolated.
 
     The offset is small beside a grey value and not below the width of −1 … 1: the canvas has a logarithm wherever it is
@@ -53,13 +53,16 @@ def as_canvas(images: Tensor, extents: Tensor) -> Tensor:
 
     Args:
         images (`torch.Tensor` of shape `(batch, side, side)`, uint8), extents (`torch.Tensor` of shape `(batch, 2)`).
+        bounds (`torch.Tensor` of shape `(batch, 2)`, *optional*): `limits`, where they are known.
 
     Returns:
         `torch.Tensor` of shape `(batch, 1, side, side)`, float32.
     """
     real = real_lines(extents, images.shape[-1])
-    low, high = limits(images, real)[:, :, None, None].unbind(dim=1)
+    low, high = (limits(images, real) if bounds is None else bounds)[:, :, None, None].unbind(dim=1)
     canvas = images.float().sub_(low).mul_(255 * GREY / (high - low).clamp(min=1)).clamp_(0, 255 * GREY).add_(FLOOR)
+    if images.device.type == "cpu" and real.all():
+        return canvas[:, None]
     real = real.float()
     return canvas.mul_(real[:, 0, :, None]).mul_(real[:, 1, None, :])[:, None]
 

@@ -15,27 +15,43 @@ NOISE_POOL = 1 << 22  # standard normal values, of which each crop takes a stret
 
 
 @lru_cache(maxsize=8)
-def coil_basis(size: int, device: torch.device) -> Tensor:
-    """Smooth functions over a square, shape `(9, size * size)`: products of cosines, the constant first."""
+def coil_waves(size: int, device: torch.device) -> Tensor:
+    """Three smooth functions of a row or column, shape `(3, size)`: cosines of no, half a and a whole wave."""
     at = (torch.arange(size, device=device) + 0.5) / size
-    waves = torch.stack([torch.cos(math.pi * order * at) for order in range(3)])
-    return torch.einsum("ih,jw->ijhw", waves, waves).flatten(0, 1).flatten(1)
+    return torch.stack([torch.cos(math.pi * order * at) for order in range(3)])
 
 
-def vary_contrast(canvas: Tensor, gamma: Tensor, scale: Tensor, coil: Tensor) -> Tensor:
-    """Gamma, window and coil sensitivity in one pass, `scale * image ** gamma * exp(bias)`.
+def contrast_rows(size: int, gamma: Tensor, scale: Tensor, coil: Tensor) -> Tensor:
+    """The logarithm of `scale`, grey unit and coil sensitivity, as factors of `coil_waves` along each row.
+
+    A product with `coil_waves` gives the field: three numbers a row are a tenth of nine numbers a pixel.
 
     Args:
-        canvas (`torch.Tensor` of shape `(n, size, size)`): crops of `as_canvas`, above 0.
-        gamma (`torch.Tensor` of shape `(n, 1)`), scale (`torch.Tensor` of shape `(n, 1)`).
-        coil (`torch.Tensor` of shape `(n, 8)`): weights of `coil_basis` but for the constant.
+        gamma (`torch.Tensor` of shape `(…, 1)`), scale (`torch.Tensor` of shape `(…, 1)`).
+        coil (`torch.Tensor` of shape `(…, 8)`): weights of products of waves but for the constant.
 
     Returns:
-        `torch.Tensor` of shape `(n, size, size)`, 255 as `scale` before the bias, padding about 0.
+        `torch.Tensor` of shape `(…, size, 3)`.
     """
-    weights = torch.cat((scale.log() - math.log(255 * GREY) * gamma, coil), dim=1)
-    logarithm = canvas.flatten(1).log().mul_(gamma)
-    return logarithm.addmm_(weights, coil_basis(canvas.shape[-1], canvas.device)).exp_().view_as(canvas)
+    weights = torch.cat((scale.log() - math.log(255 * GREY) * gamma, coil), dim=-1).unflatten(-1, (3, 3))
+    return coil_waves(size, coil.device).T @ weights
+
+
+def vary_contrast(canvas: Tensor, gamma: Tensor, rows: Tensor) -> Tensor:
+    """Gamma, window and coil sensitivity at once, `scale * image ** gamma * exp(bias)`.
+
+    Args:
+        canvas (`torch.Tensor` of shape `(n, size, size)`): crops of `as_canvas`, 0 or above.
+        gamma (`torch.Tensor` of shape `(n, 1)`), above 0.
+        rows (`torch.Tensor` of shape `(n, size, 3)`): see `contrast_rows`.
+
+    Returns:
+        `torch.Tensor` of shape `(n, size, size)`, 255 as `scale` before the bias, padding 0.
+    """
+    size = canvas.shape[-1]
+    logarithm = canvas.log().mul_(gamma[:, :, None])  # −∞ where there is padding
+    logarithm.view(-1, size).addmm_(rows.flatten(0, 1), coil_waves(size, canvas.device))
+    return logarithm.exp_()
 
 
 @lru_cache(maxsize=2)
@@ -45,29 +61,40 @@ def fast_dtype(device: str) -> torch.dtype:
     return torch.bfloat16 if device != "cpu" or known.get("avx512_bf16") or known.get("amx_bf16") else torch.float32
 
 
-def k_space_matrices(size: int, sigma: Tensor, kept: Tensor, dtype: torch.dtype) -> Tensor:
-    """Blur and ringing along rows and along columns, as a product with a circulant matrix: shape `(2, n, size, size)`.
+def k_space_kernels(size: int, sigma: Tensor, kept: Tensor) -> Tensor:
+    """What blur and ringing do to a point, along the rows' direction and along the columns': shape `(…, 2, size)`.
 
     Args:
-        sigma (`torch.Tensor` of shape `(n, 1)`): standard deviation of a Gaussian blur, in pixels; 0 for none.
-        kept (`torch.Tensor` of shape `(n, 2)`): part of k-space that was acquired along (row, column); the sharp edge
+        sigma (`torch.Tensor` of shape `(…, 1)`): standard deviation of a Gaussian blur, in pixels; 0 for none.
+        kept (`torch.Tensor` of shape `(…, 2)`): part of k-space that was acquired along (row, column); the sharp edge
             rings (Gibbs).
     """
     frequency = torch.fft.rfftfreq(size, device=sigma.device)
-    left = torch.exp(-2 * (math.pi * sigma * frequency) ** 2) * (2 * frequency <= kept.T[:, :, None])
-    kernel = torch.fft.irfft(left, n=size).to(dtype)  # (2, n, size), and even
-    twice = torch.cat((kernel, kernel), dim=-1)
-    return twice.unfold(-1, size, 1)[..., 1:, :].flip(-2)  # [i, j] is kernel[(j - i) mod size]
+    left = torch.exp(-2 * (math.pi * sigma * frequency) ** 2)[..., None, :] * (2 * frequency <= kept[..., None])
+    return torch.fft.irfft(left, n=size)
 
 
-def filter_in_k_space(images: Tensor, sigma: Tensor, kept: Tensor) -> Tensor:
-    """Blur and ringing of `images` of shape `(n, size, size)`: two products of matrices are quicker than an FFT.
+def filter_in_k_space(images: Tensor, kernels: Tensor) -> Tensor:
+    """Blur and ringing by two products with circulant matrices, quicker than an FFT.
 
     Args:
-        sigma (`torch.Tensor` of shape `(n, 1)`), kept (`torch.Tensor` of shape `(n, 2)`): see `k_space_matrices`.
+        images (`torch.Tensor` of shape `(n, size, size)`).
+        kernels (`torch.Tensor` of shape `(n, 2, size)`): see `k_space_kernels`; even, in the images' precision.
     """
-    rows, columns = k_space_matrices(images.shape[-1], sigma, kept, images.dtype)
+    size = images.shape[-1]
+    both = kernels.transpose(0, 1)
+    twice = torch.cat((both, both), dim=-1)
+    rows, columns = twice.unfold(-1, size, 1)[..., 1:, :].flip(-2)  # [i, j] is kernel[(j - i) mod size]
     return torch.bmm(torch.bmm(rows, images), columns)
+
+
+def filter_some(images: Tensor, chosen: Tensor, kernels: Tensor) -> None:
+    """`filter_in_k_space` for the `chosen` of `images` (their numbers), in place, in the precision of the kernels."""
+    parts = images.unbind()
+    parts = [parts[number] for number in chosen.tolist()]
+    some = torch.empty(len(parts), *images.shape[1:], dtype=kernels.dtype, device=images.device)
+    torch._foreach_copy_(list(some.unbind()), parts)
+    torch._foreach_copy_(parts, list(filter_in_k_space(some, kernels).unbind()))
 
 
 class NoisePool:

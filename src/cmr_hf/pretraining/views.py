@@ -13,13 +13,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .canvas import as_canvas, checked
-from .intensities import COIL_WAVES, NoisePool, fast_dtype, filter_in_k_space, vary_contrast
+from .canvas import as_canvas, checked, limits, real_lines
+from .intensities import (
+    COIL_WAVES,
+    NoisePool,
+    contrast_rows,
+    fast_dtype,
+    filter_some,
+    k_space_kernels,
+    vary_contrast,
+)
 from .randomness import Draws
 
 Range = tuple[float, float]
-_NOTHING = 1e-9  # less than float32 can add to −1
-_AT_ONCE = 1 << 19  # pixels of a chunk on a CPU: larger ones leave its cache, smaller ones spend time on calls
+_AT_ONCE = 1 << 20  # pixels of a chunk on a CPU: larger ones leave its cache, smaller ones spend time on calls
 
 
 @dataclass(frozen=True)
@@ -87,17 +94,22 @@ class Crops(NamedTuple):
     blur: list[float]
 
 
-class Intensities(NamedTuple):
-    """What varies each crop, every field of shape `(n, …)`; see `ViewSettings`."""
+class Plan(NamedTuple):
+    """All that is drawn for crops of one size, every field of shape `(batch, crops, …)`; see `ViewSettings`."""
 
+    affine: Tensor
+    padded: Tensor
     gamma: Tensor
-    scale: Tensor
-    coil: Tensor
-    sigma: Tensor
-    kept: Tensor
+    rows: Tensor
+    kernels: Tensor
+    filtered: Tensor
     level: Tensor
     place: Tensor
     shift: Tensor
+
+    def split(self, some: int) -> list[Plan]:
+        """For `some` samples at a time."""
+        return [Plan(*fields) for fields in zip(*(field.split(some) for field in self), strict=True)]
 
 
 class MultiCrop:
@@ -112,7 +124,9 @@ class MultiCrop:
         self.settings, self.seed = settings, seed
         self.noise = NoisePool(seed)
 
-    def __call__(self, images: Tensor, extents: Tensor, keys: Tensor, step: int) -> list[Tensor]:
+    def __call__(
+        self, images: Tensor, extents: Tensor, keys: Tensor, step: int, out: list[Tensor] | None = None
+    ) -> list[Tensor]:
         """
         Args:
             images (`torch.Tensor` of shape `(batch, height, width)`, uint8): square, 0 … 255, padding around the
@@ -120,63 +134,88 @@ class MultiCrop:
             extents (`torch.Tensor` of shape `(batch, 2)`): rows and columns that are real.
             keys (`torch.Tensor` of shape `(batch,)`, int64): identity of each sample.
             step (`int`): of the optimiser; the same sample looks different in the next.
+            out (`list` of `torch.Tensor`, *optional*): views of an earlier call, which are overwritten if they fit;
+                new memory costs a CPU as much time as a tenth of the views.
 
         Returns:
             Global and, if any, local crops, of shape `(count * batch, 1, size, size)`, −1 … 1, padding −1; the first
             crops of all samples come first.
         """
         checked(images)
-        one, extents = self.settings, extents.to(images.device)
-        draws = Draws(self.seed, step, keys.to(images.device))
-        first, others, local = one.blur
+        one, batch, first, others, local = self.settings, len(images), *self.settings.blur
         kinds = [Crops(one.global_size, one.global_scale, [first] + [others] * (one.global_count - 1))]
         if one.local_count:
             kinds.append(Crops(one.local_size, one.local_scale, [local] * one.local_count))
-        batch, parts = len(images), extents / images.shape[-1]
+        shapes = [(len(kind.blur) * batch, 1, kind.size, kind.size) for kind in kinds]
+        if out is None or [tuple(view.shape) for view in out] != shapes or out[0].device != images.device:
+            out = [torch.empty(shape, device=images.device) for shape in shapes]
+        with torch.inference_mode():  # what is in `out` stays fit to train on
+            draws = Draws(self.seed, step, keys.to(images.device))
+            self._fill(
+                images, extents.to(images.device), draws, kinds, [view.unflatten(0, (-1, batch)) for view in out]
+            )
+        return out
+
+    def _fill(self, images: Tensor, extents: Tensor, draws: Draws, kinds: list[Crops], views: list[Tensor]) -> None:
+        """Makes the crops of all kinds, in views of shape `(crops, batch, 1, size, size)`."""
+        batch, side = images.shape[:2]
         most = max(len(kind.blur) * kind.size**2 for kind in kinds)
         some = max(1, _AT_ONCE // most) if images.device.type == "cpu" else batch
-        affines = [random_boxes(parts, draws, len(kind.blur), kind.scale, one).split(some) for kind in kinds]
-        drawn = [self._draw_intensities(draws, kind.blur, some) for kind in kinds]
-        views = [torch.empty(len(k.blur), batch, k.size, k.size, device=images.device) for k in kinds]
+        boxes = [random_boxes(extents / side, draws, len(kind.blur), kind.scale, self.settings) for kind in kinds]
+        plans = [
+            self._draw(draws, kind, affine, extents, side).split(some)
+            for kind, affine in zip(kinds, boxes, strict=True)
+        ]
+        bounds = limits(images, real_lines(extents, side))
         for number, start in enumerate(range(0, batch, some)):
             part = slice(start, start + some)
-            canvas = as_canvas(images[part], extents[part])
-            for kind, affine, values, out in zip(kinds, affines, drawn, views, strict=True):
-                crops = cut(canvas, affine[number], kind.size)
-                self._vary(crops, values[number], out[:, part].transpose(0, 1))
-        return [out.flatten(0, 1)[:, None] for out in views]
+            canvas = as_canvas(images[part], extents[part], bounds[part])
+            for kind, plan, view in zip(kinds, plans, views, strict=True):
+                crops = cut(canvas, plan[number].affine, kind.size)
+                self._vary(crops, plan[number], view[:, part, 0].transpose(0, 1))
 
-    def _draw_intensities(self, draws: Draws, blur: list[float], some: int) -> list[Intensities]:
-        """Parameters of each crop of `some` samples at a time."""
-        one, crops = self.settings, len(blur)
+    def _draw(self, draws: Draws, kind: Crops, affine: Tensor, extents: Tensor, side: int) -> Plan:
+        """Parameters of each crop of a batch that `affine` cuts, see `random_boxes`."""
+        one, crops = self.settings, len(kind.blur)
 
         def uniform(low: float, high: float, count: int = 1) -> Tensor:
             return draws.uniform(low, high, crops * count).unflatten(1, (crops, count))
 
         coil = draws.normal(COIL_WAVES * crops).unflatten(1, (crops, COIL_WAVES)) * (one.coil / math.sqrt(COIL_WAVES))
-        blurred = draws.uniform(count=crops)[:, :, None] < torch.tensor(blur, device=coil.device)[:, None]
+        blurred = draws.uniform(count=crops)[:, :, None] < torch.tensor(kind.blur, device=coil.device)[:, None]
         gamma = (draws.normal(crops)[:, :, None] * one.gamma).exp()
         sigma = uniform(*one.blur_sigma) * blurred
         kept = torch.where(uniform(0, 1) < one.gibbs, uniform(*one.gibbs_kept, 2), 1.0)
         level = one.noise_level * uniform(0, 1) ** 2 * (uniform(0, 1) < one.noise)
         place = uniform(0, 1, 2)
         scale = 2 * uniform(1 - one.window, 1 + one.window)  # −1 … 1 is two wide
-        shift = uniform(-one.window, one.window) - 1
-        values = (gamma, scale, coil, sigma, kept, scale * level, place, shift)
-        parts = (value.flatten(0, 1).split(some * crops) for value in values)
-        return [Intensities(*part) for part in zip(*parts, strict=True)]
+        return Plan(
+            affine=affine,
+            padded=reaches_padding(affine, extents, side),
+            gamma=gamma,
+            rows=contrast_rows(kind.size, gamma, scale, coil),
+            kernels=k_space_kernels(kind.size, sigma, kept).to(fast_dtype(coil.device.type)),
+            filtered=((sigma > 0) | (kept < 1)).any(dim=2),
+            level=scale * level,
+            place=place,
+            shift=uniform(-one.window, one.window) - 1,
+        )
 
-    def _vary(self, crops: Tensor, drawn: Intensities, out: Tensor) -> None:
+    def _vary(self, crops: Tensor, plan: Plan, out: Tensor) -> None:
         """Crops as `cut` gives them, to −1 … 1 in `out` of shape `(batch, crops, size, size)`."""
-        bound = crops.clamp_(min=_NOTHING)  # padding is less than can be told from 0, real pixels are 2 and more
-        images = vary_contrast(bound, drawn.gamma, drawn.scale, drawn.coil)
-        chosen = ((drawn.sigma > 0) | (drawn.kept < 1)).any(dim=1).nonzero()[:, 0]
+        images = vary_contrast(crops, plan.gamma.flatten(0, 1), plan.rows.flatten(0, 1))
+        chosen = plan.filtered.flatten().nonzero()[:, 0]
         if len(chosen):
-            some = images.index_select(0, chosen).to(fast_dtype(images.device.type))
-            images.index_copy_(0, chosen, filter_in_k_space(some, drawn.sigma[chosen], drawn.kept[chosen]).float())
-        self.noise.add(images, drawn.level, drawn.place)
-        images.add_(drawn.shift[:, :, None]).clamp_(-1, 1)
-        torch.minimum(images.view_as(out), bound.sub_(1).view_as(out), out=out)
+            filter_some(images, chosen, plan.kernels.flatten(0, 1)[chosen])
+        self.noise.add(images, plan.level.flatten(0, 1), plan.place.flatten(0, 1))
+        torch.add(images.view_as(out), plan.shift[..., None], out=out).clamp_(-1, 1)
+        if crops.device.type != "cpu":
+            torch.minimum(out, crops.sub_(1).view_as(out), out=out)  # padding is 0, real pixels are 2 and more
+            return
+        crops = crops.view_as(out)
+        for sample, crop in plan.padded.nonzero().tolist():
+            view = out[sample, crop]
+            torch.minimum(view, crops[sample, crop].sub_(1), out=view)
 
 
 def random_boxes(extents: Tensor, draws: Draws, crops: int, scale: Range, settings: ViewSettings) -> Tensor:
@@ -201,6 +240,17 @@ def random_boxes(extents: Tensor, draws: Draws, crops: int, scale: Range, settin
     cosine, sine = angle.cos(), angle.sin()
     rows = (cosine * width, -sine * height, x, sine * width, cosine * height, y)
     return torch.stack(rows, dim=-1).unflatten(-1, (2, 3))
+
+
+def reaches_padding(affine: Tensor, extents: Tensor, side: int) -> Tensor:
+    """Whether a crop may show anything but real pixels, shape `(batch, crops)`.
+
+    Args:
+        affine (`torch.Tensor` of shape `(batch, crops, 2, 3)`): see `random_boxes`.
+        extents (`torch.Tensor` of shape `(batch, 2)`): real rows and columns; side (`int`): of the picture, in pixels.
+    """
+    farthest = affine.abs().sum(dim=-1)  # of the middle of the picture, as (x, y)
+    return (farthest > ((extents - 2) / side).flip(-1)[:, None]).any(dim=-1)  # a pixel less for the interpolation
 
 
 def cut(canvas: Tensor, affine: Tensor, size: int) -> Tensor:
