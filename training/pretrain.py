@@ -73,12 +73,13 @@ def main() -> None:
     set_seed(args.seed, deterministic=args.deterministic)
     stop = StopSignal()
     micro_batch, micro_steps = args.split_batch(accelerator.num_processes)
+    batch_size = accelerator.num_processes * micro_batch * micro_steps  # batch_size of the arguments, or next to it
 
     # ---- how long, how fast, how wide: from the checkpoint if there is one, else from the data size
     images = count_images(args)
     checkpoint = last_checkpoint(folder)
-    total_steps = args.max_steps or max(1, round(args.epochs * images / args.batch_size))
-    schedules = scaled_schedules(images, args.batch_size, total_steps, **args.schedules)
+    total_steps = args.max_steps or max(1, round(args.epochs * images / batch_size))
+    schedules = scaled_schedules(images, batch_size, total_steps, **args.schedules)
     if checkpoint:
         saved = Schedules.from_dict(read_record(checkpoint)["schedules"])
         if saved != schedules:
@@ -106,16 +107,16 @@ def main() -> None:
     widths = [teacher.head.mlp[0].out_features, teacher.head.mlp[-1].out_features]
     flops = flops_per_image(config, views, out_dim, *widths)
     peak, denominator = peak_flops(accelerator.device)
-    meter = Meter(flops, peak * accelerator.num_processes, schedules.total_steps * args.batch_size)
+    meter = Meter(flops, peak * accelerator.num_processes, schedules.total_steps * batch_size)
     probe = ProbeSet(ProbeSettings(**args.probe)) if args.probe else None
     log = RunLog(folder, start, accelerator.is_main_process)
     alarm = CollapseAlarm(criterion.highest_entropy)
     if log_with:
-        accelerator.init_trackers("pretrain", config={"batch_size": args.batch_size, "out_dim": out_dim})
+        accelerator.init_trackers("pretrain", config={"batch_size": batch_size, "out_dim": out_dim})
     trainable = sum(p.numel() for p in student.parameters() if p.requires_grad)
     accelerator.print(
         f"{trainable / 1e6:.2f} M trainable parameters, {out_dim} outputs, {images} images, {schedules.total_steps} "
-        f"steps of {args.batch_size} = {accelerator.num_processes} processes x {micro_batch} x {micro_steps}; "
+        f"steps of {batch_size} = {accelerator.num_processes} processes x {micro_batch} x {micro_steps}; "
         f"{flops / 1e9:.1f} GFLOP an image, peak {peak / 1e12:.2f} TFLOP/s ({denominator})"
     )
 
@@ -152,14 +153,14 @@ def main() -> None:
         optimizer.zero_grad(set_to_none=True)
         update_teacher(teacher, student, now["teacher_momentum"])
         criterion.update_centre(lambda mean: accelerator.reduce(mean, "mean"))
-        meter.add(args.batch_size)
+        meter.add(batch_size)
         bar.update()
 
         done = step + 1
         if done % args.log_every == 0 or done == schedules.total_steps:
             watched |= {"loss": loss.detach(), "gradient_norm": norm, "feature_rank": feature_rank(features)}
             values = {name: accelerator.reduce(value, "mean").item() for name, value in watched.items()}
-            values |= meter.read(done * args.batch_size) | now
+            values |= meter.read(done * batch_size) | now
             if probe and (done % probe.settings.every < args.log_every or done == schedules.total_steps):
                 if accelerator.is_fsdp2:
                     teacher.unshard()  # the backbone is used by itself; the next update cuts it again

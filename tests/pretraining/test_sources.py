@@ -102,11 +102,21 @@ def test_the_data_size_is_counted_or_asked_for():
         count_images(arguments(data=[{"phantoms": {}}]))
 
 
-def test_a_batch_splits_over_processes_or_says_what_would():
+def test_a_batch_splits_over_any_number_of_processes():
     assert arguments(batch_size=1024).split_batch(8) == (128, 1)
     assert arguments(batch_size=1024, micro_batch=32).split_batch(8) == (32, 4)
-    with pytest.raises(ValueError, match="divisor of 128"):
-        arguments(batch_size=1024, micro_batch=48).split_batch(8)
+    assert arguments(batch_size=1024, micro_batch=48).split_batch(8) == (32, 4)
+    assert arguments(batch_size=1024, micro_batch=32).split_batch(6) == (19, 9)
+    for processes in range(1, 129):
+        micro, steps = arguments(batch_size=1024, micro_batch=32).split_batch(processes)
+        assert micro <= 32
+        off = abs(processes * micro * steps - 1024)
+        assert off <= (10 if processes <= 13 else 0.07 * 1024)
+
+
+def test_when_no_step_is_near_the_batch_then_it_names_the_nearest():
+    with pytest.raises(ValueError, match="nearest is 8"):
+        arguments(batch_size=10).split_batch(8)
 
 
 def test_shards_are_shuffled_in_windows_of_many_images(tmp_path):

@@ -28,7 +28,7 @@ class PretrainArguments:
 
     dataset_images: int | None = _help("data size that defaults and epochs refer to; by default that of the shards")
     batch_size: int = _help("images a step over all processes", 1024)
-    micro_batch: int | None = _help("images a process takes at once; by default batch_size / processes")
+    micro_batch: int | None = _help("most images a process takes at once; by default batch_size / processes")
     epochs: float = _help("passes over dataset_images, if no max_steps", 100.0)
     max_steps: int | None = _help("steps of the run")
     schedules: dict = _help("arguments of scaled_schedules", {})
@@ -69,15 +69,23 @@ class PretrainArguments:
         return ViewSettings(**values)
 
     def split_batch(self, processes: int) -> tuple[int, int]:
-        """Images a process takes at once, and how often it does so in a step.
+        """Images a process takes at once, and how often it does so in a step, for any number of processes.
+
+        `micro_batch` is kept where it divides `batch_size`; else a smaller one, down to its half, comes nearest to it
+        (six processes take 6 x 19 x 9 = 1026 images for 1024).
 
         Raises:
-            ValueError: `batch_size` is no multiple of processes times `micro_batch`.
+            ValueError: no step is within a tenth of `batch_size`.
         """
-        micro = self.micro_batch or self.batch_size // processes
-        if micro < 1 or self.batch_size % (micro * processes):
+        most = min(self.micro_batch or self.batch_size, -(-self.batch_size // processes))
+        found = []
+        for micro in range(most, max(1, most // 2) - 1, -1):
+            steps = max(1, round(self.batch_size / (micro * processes)))
+            found.append((abs(processes * micro * steps - self.batch_size), -micro, steps))
+        off, micro, steps = min(found)
+        if off > self.batch_size / 10:
             raise ValueError(
-                f"`batch_size` must be a multiple of {processes} processes x micro_batch, got {self.batch_size} and "
-                f"{micro}: set micro_batch to a divisor of {self.batch_size // processes}"
+                f"`batch_size` must be near a multiple of {processes} processes x micro_batch, got {self.batch_size}; "
+                f"the nearest is {processes * -micro * steps}: set it to that, or take another micro_batch"
             )
-        return micro, self.batch_size // (micro * processes)
+        return -micro, steps
