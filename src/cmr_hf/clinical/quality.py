@@ -15,6 +15,7 @@ from .contours import closed_rays
 from .curves import checked, find_phases, volume_curve
 from .optional import ndimage
 from .stacks import Stack, base_to_apex
+from .valve_plane import passed_slice
 from .volumes import LV, MYOCARDIUM, RV, SCAR, slice_areas_mm2
 
 WALL = (MYOCARDIUM, SCAR)
@@ -36,7 +37,7 @@ class Finding:
 
     Attributes:
         check (`str`): "slice jump", "phase jump", "open ring", "edge", "island", "not enclosed", "low probability",
-            "base", "apex", "curve" or "empty".
+            "base", "apex", "valve plane", "curve" or "empty".
         severity (`str`): "error" where figures are likely to be wrong, else "warning".
         reason (`str`): for people, slices and phases counted from 1.
         slices, phases (`tuple` of `int`): where, counted from 0; empty for all.
@@ -228,4 +229,12 @@ def _coverage(labels: np.ndarray, stack: Stack, order: np.ndarray, cyclic: bool)
             share = f"{100 * at_ed[z] / at_ed.max():.0f} % of its largest area"
             text = f"slice {z + 1}: at ED the LV still has {share} in the last slice towards the {check}: {meaning}"
             found.append(Finding(check, severity, text, (z,), (phases.ed,)))
+    passed = passed_slice(labels, order, phases.ed, phases.es)
+    if passed is not None:
+        volume = float(curve.areas_mm2[phases.es, passed] * stack.weights_mm()[passed] / 1000)
+        text = (
+            f"slice {passed + 1}, phase {phases.es + 1}: less wall than at ED and more cavity than in the next slice: "
+            f"the valve plane may have passed it; without it the ESV would be {volume:.0f} ml less"
+        )
+        found.append(Finding("valve plane", "warning", text, (passed,), (phases.es,)))
     return found
