@@ -43,6 +43,30 @@ def test_pixels_at_the_borders_are_left_out():
     assert np.ptp(kept["myocardium"].quartiles) < 0.2 * np.ptp(every["myocardium"].quartiles)
 
 
+def test_pixels_wider_than_the_erosion_do_not_bring_the_border_back_and_what_it_would_do_is_in_the_error():
+    values, labels, _, segments = mapped(step=0.0, noise=30.0)
+    wide = Stack.regular((2.4, 2.4), len(labels), 10.0)
+    wall = labels == 2
+    values[wall & ~away_from_borders(wall, wide, 2.4)] += 100  # blood in the same pixels
+    got = segment_values(values, labels, wide, segments, "T1")["myocardium"]
+    loose = segment_values(values, labels, wide, segments, "T1", erosion_mm=1.0)["myocardium"]
+    assert loose.pixels == loose.all_pixels  # half a pixel is more than 1 mm
+    assert got.pixels < loose.pixels
+    assert got.median.value == pytest.approx(1000, abs=5)
+    assert loose.median.value > 1020
+    assert got.median.parts["borders of T1, myocardium"] == pytest.approx(loose.median.value - got.median.value)
+
+
+def test_a_thin_wall_falls_back_to_less_erosion_and_says_so():
+    values, labels, stack, segments = mapped()
+    thin = labels.copy()
+    thin[(labels == 2) & away_from_borders(np.isin(labels, (1, 2)), stack, 2.5)] = 1  # about two pixels are left
+    wide = Stack.regular((2.0, 2.0), len(labels), 10.0)
+    got = segment_values(values, thin, wide, segments, "T1")[8]
+    assert "(1 mm)" in got.median.method
+    assert got.median.value == pytest.approx(1040)
+
+
 def test_the_error_of_the_median_shrinks_with_pixels_and_covers_the_truth():
     values, labels, stack, segments = mapped(noise=60.0)
     got = segment_values(values, labels, stack, segments, "T1")

@@ -1,10 +1,12 @@
 """T1, T2 and extracellular volume of every segment, in ms and %.
 
-Pixels near a border hold blood or fat as well: those within `erosion_mm` of either border of the wall are left out
-(1 mm by default, and 3 mm of the cavity for blood). Of the rest the median and the quartiles are given; the median's
-standard deviation is 1.25 × SD / √(n / 4) after the robust SD (interquartile range / 1.349), as neighbouring pixels of
-an interpolated map say the same. What scanner and sequence do to all pixels alike is not in it: T1 and T2 are compared
-only with what the same scanner finds in healthy people.
+Pixels near a border hold blood or fat as well: those within 1 mm and within a pixel of either border of the wall are
+left out, in a region where fewer than six pixels would be left only those within 1 mm (and within 3 mm of the cavity's
+border for blood). Of the rest the median and the quartiles are given. The median's standard deviation is
+1.25 × SD / √(n / 4) after the robust SD (interquartile range / 1.349), as neighbouring pixels of an interpolated map
+say the same, and what the median would move by with the next pixels towards the border: where that is much, blood and
+fat reach into the pixels that were kept, too. What scanner and sequence do to all pixels alike is not in it: T1 and T2
+are compared only with what the same scanner finds in healthy people.
 """
 
 from collections.abc import Mapping
@@ -94,7 +96,7 @@ def segment_values(
     stack: Stack,
     segments: SegmentMap,
     kind: str,
-    erosion_mm: float = EROSION_MM,
+    erosion_mm: float | None = None,
 ) -> dict[int | str, Distribution]:
     """T1 or T2 of every segment, of the whole wall ("myocardium") and of the cavity ("blood").
 
@@ -104,7 +106,8 @@ def segment_values(
         stack (`Stack`): where the slices lie.
         segments (`SegmentMap`): of these labels.
         kind (`str`): "T1", "T1 post" or "T2", for the check of the unit.
-        erosion_mm (`float`): how far from either border of the wall a pixel has to lie.
+        erosion_mm (`float`, *optional*): how far from either border of the wall the middle of a pixel has to lie; by
+            default as the module says.
 
     Raises:
         ValueError: shapes that do not fit, or an unknown kind.
@@ -120,15 +123,16 @@ def segment_values(
     cavity = labels == LV
     reason = wrong_unit(values[wall & usable], kind)
     blood_reason = reason or wrong_unit(values[cavity & usable], kind, blood=True)
-    inner = away_from_borders(wall, stack, erosion_mm) & usable
-    blood = away_from_borders(cavity, stack, BLOOD_EROSION_MM) & usable
+    limits = (max(EROSION_MM, stack.pixel_mm), EROSION_MM, 0.0) if erosion_mm is None else (erosion_mm,)
+    inner = {limit: away_from_borders(wall, stack, limit) & usable for limit in limits}
+    everywhere = np.ones(labels.shape, dtype=bool)
     found: dict[int | str, Distribution] = {}
     for number, name in SEGMENTS.items():
-        region = segments.ids == number
         why = segments.reason or reason
-        found[number] = _distribution(values[region & inner], int(region.sum()), f"{kind}, {name}", erosion_mm, why)
-    found["myocardium"] = _distribution(values[inner], int(wall.sum()), f"{kind}, myocardium", erosion_mm, reason)
-    found["blood"] = _distribution(values[blood], int(cavity.sum()), f"{kind}, blood", BLOOD_EROSION_MM, blood_reason)
+        found[number] = _distribution(values, wall, segments.ids == number, inner, f"{kind}, {name}", why)
+    found["myocardium"] = _distribution(values, wall, everywhere, inner, f"{kind}, myocardium", reason)
+    pool = {BLOOD_EROSION_MM: away_from_borders(cavity, stack, BLOOD_EROSION_MM) & usable}
+    found["blood"] = _distribution(values, cavity, everywhere, pool, f"{kind}, blood", blood_reason)
     return found
 
 
@@ -186,15 +190,33 @@ def _ecv(**ms: float) -> float:
     return 100 * (1 - ms["haematocrit"]) * wall / blood
 
 
-def _distribution(values: np.ndarray, all_pixels: int, source: str, erosion_mm: float, reason: str) -> Distribution:
-    about = {"method": f"{METHOD} ({erosion_mm:g} mm)", "source": source}
+def _distribution(
+    values: np.ndarray,
+    tissue: np.ndarray,
+    region: np.ndarray,
+    inner: Mapping[float, np.ndarray],
+    source: str,
+    reason: str,
+) -> Distribution:
+    """Of the pixels of a region that lie away from the borders: by the first limit that leaves enough of them.
+
+    Args:
+        values, tissue, region (`np.ndarray` of shape `(z, y, x)`): the map, and two masks.
+        inner (mapping of `float` to such a mask): distance in mm → pixels at least that far, the strictest one first.
+    """
+    kept = [(limit, values[region & mask]) for limit, mask in inner.items()]
+    usable = kept[:-1] or kept  # pixels at the border itself only tell how much it matters
+    limit, chosen = next((one for one in usable if len(one[1]) >= LEAST_PIXELS), usable[-1])
+    wider = next((one for nearer, one in kept if nearer < limit and len(one) > len(chosen)), chosen)
+    all_pixels = int(np.count_nonzero(region & tissue))
+    about = {"method": f"{METHOD} ({limit:.3g} mm)", "source": source}
     if not reason and not all_pixels:
         reason = "no pixel of it in the stack"
-    if not reason and len(values) < LEAST_PIXELS:
-        reason = f"{len(values)} of {all_pixels} pixels lie away from the borders, {LEAST_PIXELS} are needed"
+    if not reason and len(chosen) < LEAST_PIXELS:
+        reason = f"{len(chosen)} of {all_pixels} pixels lie away from the borders, {LEAST_PIXELS} are needed"
     if reason:
-        return Distribution(Measure.refused("ms", reason, **about), None, len(values), all_pixels)
-    first, median, third = (float(one) for one in np.percentile(values, (25, 50, 75)))
-    sd = 1.2533 * (third - first) / 1.349 / np.sqrt(max(len(values) / SAME, 1))
-    measure = Measure.of(median, "ms", {f"pixels of {source}": sd}, least=0.0, **about)
-    return Distribution(measure, (first, third), len(values), all_pixels)
+        return Distribution(Measure.refused("ms", reason, **about), None, len(chosen), all_pixels)
+    first, median, third = (float(one) for one in np.percentile(chosen, (25, 50, 75)))
+    parts = {f"pixels of {source}": 1.2533 * (third - first) / 1.349 / np.sqrt(max(len(chosen) / SAME, 1))}
+    parts[f"borders of {source}"] = abs(float(np.median(wider)) - median)
+    return Distribution(Measure.of(median, "ms", parts, least=0.0, **about), (first, third), len(chosen), all_pixels)
