@@ -130,6 +130,19 @@ def test_an_unsure_model_widens_the_interval():
     assert "model, lv at ED" in unsure.parts
 
 
+def test_doubts_of_a_model_add_up_over_the_stack_and_reach_the_mass():
+    labels = beat()
+    chances = {1: (labels == 1) * 1.0, 2: (labels == 2) * 1.0}
+    doubtful = {label: np.clip(one * 0.8 + 0.1 * (labels == label), 0, 1) for label, one in chances.items()}
+    got = ventricular_function(labels, stack_of(labels), probabilities=doubtful).measures
+    pixel_ml = 1.5**2 * 10 / 1000
+    for name, label, density, borders in (("lv_edv", 1, 1, 1), ("lv_mass", 2, 1.05, 2)):
+        (part,) = (part for source, part in got[name].parts.items() if source.startswith("model"))
+        drawn = np.count_nonzero(labels[0] == label) * pixel_ml
+        spread = drawn * np.sqrt(0.9 * 0.1)
+        assert part == pytest.approx(density * np.hypot(spread / borders**0.5, 0.1 * drawn), rel=1e-6)
+
+
 def test_finer_pixels_and_thinner_slices_are_more_certain():
     coarse = beat()
     positions = np.arange(-2.5, 96.0, 5.0)
