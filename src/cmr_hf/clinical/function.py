@@ -6,6 +6,8 @@ Sources of error, each a part of the figure's standard deviation (`Measure.parts
   convention more than of noise): sd = Σ outline × weight × ¼ pixel. Endocardium, epicardium and RV are independent.
 - *base*, *apex*: where the chamber ends within a slice distance d is not known: sd = area of the end slice × d / √12,
   at ED and ES independently; twice that at a base beyond which the stack has no slice.
+- *valve plane at ES*: a slice that the valve plane may have passed (`valve_plane`) belongs to the LV or does not, with
+  even chances: sd = half its volume.
 - *interpolated*: between areas a and b over a gap that is g wider than usual: sd = g × (|a - b| / √12 + (a + b) / 20).
 - *model*: where the probabilities p of the class are given, its mistakes are taken as wholly correlated, within a slice
   and over the stack: sd² = (Σ over slices weight × pixel × Σ √(p (1 - p)))² + (expected - drawn volume)². The wall has
@@ -24,6 +26,7 @@ from .contours import closed_rays
 from .curves import Curve, Phases, checked, find_phases, volume_curve
 from .quantities import BORDER_PIXELS, Measure, combine
 from .stacks import Stack, base_to_apex
+from .valve_plane import passed_slice
 from .volumes import LV, MYOCARDIUM, MYOCARDIUM_G_PER_ML, RV, SCAR
 
 WALL = (MYOCARDIUM, SCAR)
@@ -61,6 +64,7 @@ class _Read:
     curves: dict[str, Curve]
     phases: Phases
     open_base: dict[str, bool] = field(default_factory=dict)
+    passed: int | None = None  # slice that the valve plane may have passed at ES
     probabilities: Mapping[int, np.ndarray] | None = None
     source: str = ""
 
@@ -103,7 +107,8 @@ def ventricular_function(
         return VentricularFunction(measures | _refusals(reason), curves, phases)
     size = curves["lv"].areas_mm2[phases.ed] + curves["myocardium"].areas_mm2[phases.ed]
     order, _ = base_to_apex(stack, size)
-    read = _Read(stack, order, curves, phases, probabilities=probabilities, source=source)
+    passed = passed_slice(labels, order, phases.ed, phases.es)
+    read = _Read(stack, order, curves, phases, passed=passed, probabilities=probabilities, source=source)
     rate = _heart_rate(heart_rate_per_min)
     notes = list(phases.notes)
     for name in VENTRICLES:
@@ -232,6 +237,9 @@ def _volume(read: _Read, name: str, phase: int, moment: str, about: Mapping[str,
     curve = read.curves[name]
     border = "lv endocardial border" if name == "lv" else "rv border"
     parts = {border: _border_ml(read.stack, curve, phase)} | _sampling_parts(read, name, phase, moment)
+    if name == "lv" and moment == "ES" and read.passed is not None:
+        volume = curve.areas_mm2[phase, read.passed] * read.stack.weights_mm()[read.passed] / 1000
+        parts["lv valve plane at ES"] = float(volume) / 2
     if read.probabilities is not None:
         for label in VENTRICLES[name][0]:
             if label in read.probabilities:
