@@ -193,6 +193,10 @@ def measure_cine_sax(
     if len(thickness) == 2:
         made.segmental["wall_thickening"] = dict(wall_thickening(thickness["ED"], thickness["ES"]))
     made.notes += [f"{moment}: {note}" for moment, one in made.segments.items() for note in one.notes]
+    passed = [one.slices[0] + 1 for one in made.findings if one.check == "valve plane"]
+    if passed and "wall_thickening" in made.segmental:
+        words = f"wall thickness at ES, and thickening, of the base hang on slice {passed[0]}"
+        made.notes.append(f"{words}, which the valve plane may have passed")
     return made
 
 

@@ -70,10 +70,13 @@ def _tile(sheet: Image.Image, stack: "StackAssessment", pixels: "Pixels", left: 
 
 
 def _doubt(stack: "StackAssessment") -> str:
-    for answer in (stack.recognition.view, stack.recognition.image_type):
-        if answer.uncertain and answer.header is not None and answer.header != answer.value:
+    doubted = [one for one in (stack.recognition.view, stack.recognition.image_type) if one.uncertain]
+    for answer in doubted:
+        if answer.header is not None and answer.header != answer.value:
             return f"header says {answer.header}"
-    return "uncertain: headers do not agree"
+    if doubted[0].probability is None:
+        return "uncertain: " + ("the header does not say" if doubted[0].by == "nobody" else "headers do not agree")
+    return f"uncertain: the model {'says otherwise' if doubted[0].by == 'header' else 'is not sure'}"
 
 
 def _shown(stack: "StackAssessment") -> tuple[int, int]:

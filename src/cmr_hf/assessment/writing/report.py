@@ -157,7 +157,8 @@ def _pictures(made: "StudyAssessment") -> list[str]:
     parts: list[str] = []
     for number in dict.fromkeys(made.chosen.values()):
         stack = next(one for one in made.stacks if one.number == number)
-        shown = [_image(made, stack.files.get("overlay"), f"outlines, {stack.title}", "half")]
+        wide = "whole" if stack.source.shape[1] > 3 else "half"  # a row of slices
+        shown = [_image(made, stack.files.get("overlay"), f"outlines, {stack.title}", wide)]
         shown += [
             _image(made, stack.files.get("movie"), f"movie, {stack.title}", "half movie"),
             _image(made, stack.files.get("volumes"), f"volume over time, {stack.title}", "half"),
