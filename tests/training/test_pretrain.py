@@ -15,6 +15,7 @@ from transformers import ViTConfig, ViTModel
 
 from cmr_hf import CMRViTModel
 from cmr_hf.pretraining.alarms import NonFiniteLossError
+from cmr_hf.pretraining.checkpoints import read_record
 from cmr_hf.pretraining.loss import DINOLoss
 from cmr_hf.pretraining.run_log import RunLog
 from tests.pretraining.pretrain_factory import BACKBONE, command, environment, log_of, recipe, run, run_here
@@ -116,6 +117,15 @@ def test_when_the_world_changes_on_resume_then_the_schedules_are_those_saved(who
     for line, other in zip(log_of(whole_run), log_of(tmp_path / "run"), strict=True):
         for name in ("learning_rate", "weight_decay", "teacher_momentum", "teacher_temperature"):
             assert other[name] == line[name]
+
+
+def test_phantoms_are_rendered_while_it_trains_and_mixed_by_weight(tmp_path, monkeypatch):
+    data = [{"noise": 40, "weight": 3, "name": "noise"}, {"phantoms": {"group": 2}, "weight": 1, "name": "phantoms"}]
+    run_here(monkeypatch, recipe(tmp_path, data=data, max_steps=2, save_every=1))
+    streams = read_record(tmp_path / "run" / "step-00000002")["streams"]
+    assert streams["noise"]["position"] == 2 * 6
+    assert streams["phantoms"]["position"] == 2 * 2
+    assert all(line["loss"] > 0 for line in log_of(tmp_path / "run"))
 
 
 @pytest.mark.slow
