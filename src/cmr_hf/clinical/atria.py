@@ -191,6 +191,7 @@ def _figures(
         least = _volume(name, found[phases.es], phases.es, "min", spacing_mm, spread, about).noted(*phases.notes)
     pair = {"largest": largest, "least": least}
     emptying = combine(lambda largest, least: 100 * (1 - least / largest), "%", pair, least=0.0, most=100.0, **about)
+    emptying = Measure.refused("%", reason, **about) if reason else emptying
     return measures | dict(zip((f"{name}_{key}" for key in keys), (largest, least, emptying), strict=True))
 
 

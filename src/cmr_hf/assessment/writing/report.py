@@ -221,7 +221,7 @@ def _stack_row(stack: "StackAssessment") -> str:
     by = by[:1] if by[0] == by[1] else [f"type: {by[0]}", f"view: {by[1]}"]
     doubt = view.uncertain or image_type.uncertain
     kind = f'<span class="alarm">{escape(stack.kind)}, uncertain</span>' if doubt else escape(stack.kind)
-    remarks = "<br>".join(escape(note) for note in [*stack.not_measured, *stack.notes])
+    remarks = "<br>".join(escape(note) for note in [*stack.not_measured, *stack.notes, *stack.measured.notes])
     masks = {"model": f"model {stack.model}", "hand": "corrected by hand"}.get(stack.masks_from, "none")
     phases, slices = stack.source.shape[:2]
     cells = (str(stack.number), kind, escape("; ".join(by)), escape(headers), f"{slices} × {phases}", escape(masks))
