@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from cmr_space.accelerator import lent_gpu  # noqa: F401  (before torch: ZeroGPU has to come first)
+from cmr_space.memory import give_back, keep_small
 from cmr_space.sessions import Sessions
 
+keep_small()
 SESSIONS = Sessions()
 os.environ["GRADIO_TEMP_DIR"] = str(SESSIONS.shown)  # read by gradio when it is imported
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -27,6 +29,7 @@ from cmr_space import pages, working  # noqa: E402
 from cmr_space.receiving import TAKEN, receive  # noqa: E402
 from cmr_space.theme import DARK_JS, THEME  # noqa: E402
 from cmr_space.uploads import keep_apart  # noqa: E402
+from cmr_space.viewing import thumbnail  # noqa: E402
 
 import cmr_hf  # noqa: E402
 
@@ -35,7 +38,7 @@ PAGE = Path(__file__).parent / "page"
 WORKERS = int(os.environ.get("CMR_SPACE_WORKERS", "1"))
 QUEUE = int(os.environ.get("CMR_SPACE_QUEUE", "32"))
 MOST_UPLOAD = "2gb"
-EXAMPLE = "sax_cine"
+EXAMPLE, COVER = "sax_cine", "slice04_phase25.dcm"
 FAILED = "Something went wrong on this side. Try once more; if it happens again, report what kind of file it was."
 WAITING = "The models are at work. A short-axis cine takes from ten seconds to a few minutes on a CPU."
 NOTHING = (None, "", "")
@@ -82,12 +85,13 @@ def assess_session(
         made = (pages.message(_words(error), "alarm"), *NOTHING)
     finally:
         SESSIONS.settle(token)
+        give_back()
     yield made
 
 
 def show_example() -> Iterator[Outputs]:
     """The built-in study, assessed once a process → token (none), message, viewer, figures, downloads."""
-    yield "", pages.message("A real short-axis cine (3 T, biv-me, Apache 2.0), being assessed …"), *NOTHING
+    yield "", pages.message(f"{pages.SAMPLE}\n{WAITING}"), *NOTHING
     folder = SESSIONS.kept / EXAMPLE
     try:
         if not (folder / "shown" / "view" / "received.json").is_file():
@@ -96,8 +100,7 @@ def show_example() -> Iterator[Outputs]:
             if not (folder / "private" / "received.json").is_file():
                 receive(sorted(cmr_hf.sample(EXAMPLE).glob("*.dcm")), folder / "private")
             working.work(folder / "private", folder / "shown", working.Options())
-        words = "A real short-axis cine (3 T): 6 slices, 13 phases. From biv-me, Apache 2.0."
-        yield "", *_results(folder / "shown", words)
+        yield "", *_results(folder / "shown", pages.SAMPLE)
     except Exception as error:
         yield "", pages.message(_words(error), "alarm"), *NOTHING
 
@@ -127,6 +130,8 @@ def assess_api(
     except Exception as error:
         SESSIONS.end(token)
         raise gr.Error(_words(error), print_exception=False) from None
+    finally:
+        give_back()
 
 
 def forget(request: gr.Request) -> None:
@@ -156,10 +161,11 @@ def build() -> gr.Blocks:
                 upload = gr.File(
                     label="Your study: DICOM (zip or files), NIfTI or a grey picture, at most 2 GB",
                     file_count="multiple",
-                    height=168,
+                    height=216,
                     elem_id="upload",
                 )
             with gr.Column(scale=2, min_width=260):
+                gr.HTML(pages.sample_card(thumbnail(cmr_hf.sample(EXAMPLE) / COVER)), elem_id="sample")
                 example = gr.Button("Show a real heart", variant="primary", elem_id="example")
                 with gr.Accordion("Say more about it (optional)", open=False):
                     options = _options()

@@ -1,5 +1,6 @@
 """The page's own HTML: figures, downloads, models and messages. Everything from outside is escaped."""
 
+import base64
 import json
 from collections.abc import Mapping
 from html import escape
@@ -23,6 +24,7 @@ HEAD = (
     '<header class="top"><h1>Cardiac MR, measured</h1><p>Series recognised, hearts segmented, volumes with their '
     "uncertainty: <b>cmr_hf</b> on your own study, or on a real one that is here already.</p></header>"
 )
+SAMPLE = "A real short-axis cine, 3 T: 6 slices, 13 phases. From biv-me, Apache 2.0."
 DOWNLOADS = (
     ("out/report.html", "Report", "one page to read and print (HTML)"),
     ("out/assessment.json", "Figures", "all of them, with intervals and reasons (JSON)"),
@@ -35,6 +37,13 @@ DOWNLOADS = (
 def address(path: Path) -> str:
     """Where the browser finds a file of the shown folder, relative to the page."""
     return SERVED + quote(path.as_posix())
+
+
+def sample_card(picture: bytes) -> str:
+    """The built-in study, with a picture of it (WebP)."""
+    source = f"data:image/webp;base64,{base64.b64encode(picture).decode()}"
+    image = f'<img src="{source}" alt="A short-axis slice of it">'
+    return f'<div class="sample">{image}<div><b>No study at hand?</b><span>{SAMPLE}</span></div></div>'
 
 
 def message(text: str, kind: str = "note") -> str:
@@ -99,8 +108,8 @@ def _tiles(made: Mapping[str, Any]) -> list[str]:
             )
     for name, one in made["classes"].items():
         shown.append(
-            f"<li><span>{escape(name_of(name))}</span><b>{escape(str(one['value']))}</b>"
-            f"<span>probability {one['probability']:.2f}</span></li>"
+            f'<li class="guess"><span>{escape(name_of(name))}</span><b>{escape(str(one["value"]))}</b>'
+            f"<span>a guess, probability {one['probability']:.2f}</span></li>"
         )
     return [f'<ul class="tiles">{"".join(shown)}</ul>'] if shown else ["<p>Nothing was measured; see why below.</p>"]
 

@@ -4,6 +4,7 @@
 it. Sheets hold the phases of one slice in rows, eight bits, windowed once for the whole stack.
 """
 
+import io
 import json
 import math
 from pathlib import Path
@@ -15,11 +16,13 @@ from PIL import Image
 from cmr_hf.assessment import StackAssessment, StudyAssessment
 from cmr_hf.clinical.colours import LABEL_COLOURS
 from cmr_hf.clinical.volumes import LABEL_NAMES
+from cmr_hf.hub.reading_cmr import read_image
 
 LONGEST_SIDE = 512  # of a shown picture, in pixels
 MOST_SHEET = 8192
 QUALITY = 88
 WINDOW = (0.5, 99.5)  # percentiles that become black and white
+MARGIN = 3  # a third of the heart's size stays visible around it
 OBLIQUE = 0.4  # share of a direction that its second letter needs
 LETTERS = (("L", "R"), ("P", "A"), ("H", "F"))  # towards + and - of the patient's axes (LPS); head and foot as in MR
 # which end of the patient's axis lies to the right of, or below, a picture in radiological view
@@ -48,6 +51,26 @@ def write_view(made: StudyAssessment, folder: Path, by_person: bool = False, upr
     return path
 
 
+def thumbnail(file: Path, side: int = 224) -> bytes:
+    """The middle of one picture, WebP of `side` pixels.
+
+    Args:
+        file (`Path`): DICOM of one frame.
+        side (`int`): of the square, in pixels.
+    """
+    pixels = read_image(file).pixels
+    pixels = pixels.reshape(-1, *pixels.shape[-2:])[0].astype(np.float32)
+    low, high = np.percentile(pixels, WINDOW)
+    cut = min(pixels.shape) * 6 // 10
+    top, left = ((length - cut) // 2 for length in pixels.shape)
+    grey = np.clip((pixels[top : top + cut, left : left + cut] - low) / max(high - low, 1e-6), 0, 1) * 255
+    made = io.BytesIO()
+    Image.fromarray(grey.astype(np.uint8)).resize((side, side), Image.Resampling.BICUBIC).save(
+        made, "WEBP", quality=QUALITY
+    )
+    return made.getvalue()
+
+
 def _stack(
     made: StudyAssessment, stack: StackAssessment, folder: Path, by_person: bool, upright: bool
 ) -> dict[str, Any]:
@@ -69,6 +92,7 @@ def _stack(
         "columns": columns,
         "letters": None if affine is None else letters(affine, flips),
         "landmarks": _landmarks(stack, flips, (height, width), step),
+        "heart": None if labels is None else _heart(labels[..., ::step, ::step], flips),
         "slices": [],
     }
     for z in range(slices):
@@ -133,6 +157,22 @@ def _facts(stack: StackAssessment, by_person: bool) -> dict[str, Any]:
 def _answer(one: dict[str, Any], by_person: bool) -> dict[str, Any]:
     by = "you" if by_person and one["by"] == "header" else one["by"]
     return {"value": one["value"], "by": by, "probability": one["probability"], "header": one["header"]}
+
+
+def _heart(labels: np.ndarray, flips: tuple[bool, bool]) -> dict[str, int] | None:
+    """The part of the shown picture that holds all masks of (t, z, y, x), with a margin; None where there are none."""
+    spans = []
+    for axis, flip in ((2, flips[0]), (3, flips[1])):
+        length = labels.shape[axis]
+        seen = np.flatnonzero(labels.any(axis=tuple(other for other in range(4) if other != axis)))
+        if not len(seen):
+            return None
+        first, last = (length - 1 - seen[-1], length - 1 - seen[0]) if flip else (seen[0], seen[-1])
+        margin = max(4, (last - first) // MARGIN)
+        start = max(0, first - margin)
+        spans.append((int(start), int(min(length, last + 1 + margin) - start)))
+    (y, height), (x, width) = spans
+    return {"x": x, "y": y, "width": width, "height": height}
 
 
 def _landmarks(

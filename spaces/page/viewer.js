@@ -8,9 +8,10 @@ const WORDS = { "cine SAX": "Short-axis cine", "cine 4CH": "Four-chamber cine", 
 const CURVES = { lv: ["LV", 1, ""], rv: ["RV", 3, "6 3"], myocardium: ["Myocardium", 2, "2 3"], la: ["LA", 4, ""],
   ra: ["RA", 5, "6 3"], la_area: ["LA", 4, ""], ra_area: ["RA", 5, "6 3"] };
 const COLOURS = { 1: "#E69F00", 2: "#009E73", 3: "#56B4E9", 4: "#F0E442", 5: "#0072B2", 6: "#CC79A7" };
+const INNERMOST = [5, 4, 3, 2, 1, 6]; // drawn in this order: the lines of cavity and scar lie on those of the wall
 const LEAST_MS = 20, BEAT_MS = 1000;
 const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-let now = null; // what is shown: {stack, phase, slice, opacity, outlines, hidden, landmarks, timer, brightness}
+let now = null; // what is shown: {stack, phase, slice, opacity, outlines, hidden, landmarks, timer, brightness, contrast, near}
 const sheets = new Map();
 
 function make(tag, attributes = {}, ...children) {
@@ -80,7 +81,8 @@ function tileOf(picture, stack) {
 function paint() {
   if (!now || !now.stack || !now.stack.slices.length) return;
   const { stack } = now, canvas = $("canvas"), context = canvas.getContext("2d");
-  const [rowMm, columnMm] = stack.pixel_mm, wide = stack.width * columnMm, high = stack.height * rowMm;
+  const view = now.near && stack.heart ? stack.heart : { x: 0, y: 0, width: stack.width, height: stack.height };
+  const [rowMm, columnMm] = stack.pixel_mm, wide = view.width * columnMm, high = view.height * rowMm;
   const room = Math.min($("stage").clientWidth, 640), ratio = window.devicePixelRatio || 1;
   const scale = Math.min(room / wide, Math.min(560, window.innerHeight * 0.7) / high);
   canvas.style.width = `${Math.round(wide * scale)}px`;
@@ -90,13 +92,16 @@ function paint() {
   context.fillStyle = "#000";
   context.fillRect(0, 0, width, height);
   const one = stack.slices[now.slice], image = sheet(one.image), mask = sheet(one.mask);
+  const across = width / view.width, down = height / view.height, all = [stack.width * across, stack.height * down];
+  context.setTransform(1, 0, 0, 1, -view.x * across, -view.y * down);
   context.imageSmoothingEnabled = true;
   context.imageSmoothingQuality = "high";
-  context.filter = `brightness(${now.brightness}%)`;
-  if (image) context.drawImage(...tileOf(image, stack), 0, 0, width, height);
+  context.filter = `brightness(${now.brightness}%) contrast(${now.contrast}%)`;
+  if (image) context.drawImage(...tileOf(image, stack), 0, 0, ...all);
   context.filter = "none";
-  if (mask && now.opacity > 0) overlay(context, mask, width, height);
-  if (now.landmarks) landmarks(context, width / stack.width, height / stack.height, ratio);
+  if (mask && now.opacity > 0) overlay(context, mask, ...all);
+  if (now.landmarks) landmarks(context, across, down, ratio, view.x * across + width);
+  context.setTransform(1, 0, 0, 1, 0, 0);
   marks(context, width, height, ratio, scale * ratio);
   canvas.dataset.shown = image ? `${stack.number}/${now.slice}/${now.phase}` : "";
 }
@@ -127,9 +132,9 @@ function packed(colour) {
 
 function outlines(context, pixels, across, down) {
   const { stack } = now, { width, height } = stack;
-  context.lineWidth = Math.max(2, across * 0.8);
+  context.lineWidth = Math.max(2, Math.min(across * 0.8, 3 * (window.devicePixelRatio || 1)));
   context.lineCap = "round";
-  for (const one of stack.labels) {
+  for (const one of [...stack.labels].sort((a, b) => INNERMOST.indexOf(a.id) - INNERMOST.indexOf(b.id))) {
     const own = packed(one.colour);
     context.strokeStyle = one.colour;
     context.beginPath();
@@ -161,7 +166,7 @@ function text(context, words, x, y, size, align = "left", baseline = "top") {
   context.fillText(words, x, y);
 }
 
-function landmarks(context, across, down, ratio) {
+function landmarks(context, across, down, ratio, edge) {
   const there = now.stack.landmarks.filter((one) => one.slice === now.slice);
   const near = Math.min(...there.map((one) => Math.abs(one.phase - now.phase)));
   for (const one of there.filter((other) => Math.abs(other.phase - now.phase) === near)) {
@@ -175,7 +180,10 @@ function landmarks(context, across, down, ratio) {
       context.moveTo(x, y - reach); context.lineTo(x, y + reach);
       context.stroke();
     }
-    text(context, one.label.replaceAll("_", " "), x + 1.4 * reach, y, 11 * ratio, "left", "middle");
+    const words = one.label.replaceAll("_", " "), size = 11 * ratio;
+    context.font = `600 ${size}px system-ui, sans-serif`;
+    const fits = x + 2 * reach + context.measureText(words).width < edge;
+    text(context, words, x + (fits ? 1.4 : -1.4) * reach, y, size, fits ? "left" : "right", "middle");
   }
 }
 
@@ -221,11 +229,11 @@ function curve(stack) {
     box.append(drawn("line", { x1: left, x2: width - right, y1: y(value), y2: y(value), class: "rule" }),
       drawn("text", { x: left - 6, y: y(value) + 4, "text-anchor": "end" }, value));
   }
-  box.append(drawn("text", { x: left - 6, y: height - 8, "text-anchor": "end" }, unit),
+  box.append(drawn("text", { x: left - 6, y: top - 5, "text-anchor": "end" }, unit),
     drawn("text", { x: (left + width - right) / 2, y: height - 8, "text-anchor": "middle" },
       stack.times_ms ? "ms after the R wave" : "phase"),
-    drawn("text", { x: left, y: height - bottom + 14, "text-anchor": "middle" }, Math.round(first)),
-    drawn("text", { x: width - right, y: height - bottom + 14, "text-anchor": "middle" }, Math.round(last)));
+    drawn("text", { x: left, y: height - bottom + 16, "text-anchor": "middle" }, Math.round(first)),
+    drawn("text", { x: width - right, y: height - bottom + 16, "text-anchor": "middle" }, Math.round(last)));
   for (const [name, phase] of [["ED", stack.ed], ["ES", stack.es]]) {
     if (phase === null) continue;
     box.append(drawn("line", { x1: x(times[phase]), x2: x(times[phase]), y1: top, y2: height - bottom, class: "moment" }),
@@ -270,6 +278,8 @@ function controls(stack) {
       "aria-pressed": "false", onclick: play }, "▶ Play"), ...jumps) : null,
     stack.labels.length ? slider("opacity", "Mask opacity", 100, now.opacity, (opacity) => go({ opacity })) : null,
     slider("brightness", "Brightness", 300, now.brightness, (brightness) => go({ brightness })),
+    slider("contrast", "Contrast", 300, now.contrast, (contrast) => go({ contrast })),
+    stack.heart ? box("near", "zoom to the heart", now.near, (on) => { now.near = on; }) : null,
     stack.labels.length || stack.landmarks.length ? make("fieldset", { class: "line" }, make("legend", {}, "Shown"),
       ...stack.labels.map((one) => box(`label-${one.id}`, one.name, !now.hidden.has(one.id),
         (on) => (on ? now.hidden.delete(one.id) : now.hidden.add(one.id)), one.colour)),
@@ -289,6 +299,7 @@ function go(change) {
   tell("phase", `${now.phase + 1} of ${stack.phases}${time}`, now.phase);
   tell("opacity", `${now.opacity} %`, now.opacity);
   tell("brightness", `${now.brightness} %`, now.brightness);
+  tell("contrast", `${now.contrast} %`, now.contrast);
   if (now.cursor && $("cursor")) {
     const [x1, x2] = now.cursor(now.phase);
     $("cursor").setAttribute("x1", x1);
@@ -353,11 +364,12 @@ function choose(number) {
   body.replaceChildren(
     make("h2", {}, title(stack)), make("p", { class: "quiet" }, facts.join(" · ")),
     make("div", { class: "bench" },
-      make("div", { class: "stage", "data-part": "stage", tabindex: 0, role: "application",
+      make("div", { class: "left" }, make("div", { class: "stage", "data-part": "stage", tabindex: 0, role: "application",
         "aria-label": `Pictures of ${title(stack)}. Arrow up and down: slice; left and right: phase; space: play.`,
         onkeydown: keys }, make("canvas", { "data-part": "canvas", "aria-hidden": "true" })),
+      make("p", { class: "quiet keys" }, "Wheel or ↑ ↓: slice · ← →: phase · space: play")),
       make("div", { class: "side" }, controls(stack), curve(stack))),
-    make("p", { class: "quiet keys" }, "Wheel or ↑ ↓: slice · ← →: phase · space: play"), notes ?? "");
+    notes ?? "");
   $("stage").addEventListener("wheel", wheel, { passive: false });
   go({});
   stack.slices.forEach((one) => { sheet(one.image); sheet(one.mask); });
@@ -368,7 +380,7 @@ function show() {
   const value = props.value;
   if (!value || !value.stacks || !value.stacks.length) { element.replaceChildren(); now = null; return; }
   sheets.clear();
-  now = { ...value, opacity: 45, brightness: 100, outlines: false, timer: null };
+  now = { ...value, opacity: 45, brightness: 100, contrast: 100, near: false, outlines: false, timer: null };
   element.replaceChildren(make("section", { class: "viewer", "aria-label": "Pictures and masks" },
     make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Table of series" }, seriesTable(value.stacks)),
     make("div", { "data-part": "body" })));

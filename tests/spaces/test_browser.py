@@ -100,7 +100,12 @@ def test_when_masks_are_made_transparent_or_outlined_then_the_picture_changes(pa
     seen.add(page.evaluate(pixels))
     page.uncheck('[data-part="label-1"]')
     seen.add(page.evaluate(pixels))
-    assert len(seen) == 5
+    page.locator('[data-part="contrast"]').fill("180")
+    seen.add(page.evaluate(pixels))
+    page.check('[data-part="near"]')
+    look(page, "near")
+    seen.add(page.evaluate(pixels))
+    assert len(seen) == 7
 
 
 def test_when_a_wrong_file_is_uploaded_then_the_page_says_what_to_do_and_goes_on(page, tmp_path):

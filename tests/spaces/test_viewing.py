@@ -1,6 +1,11 @@
+import io
+
 import numpy as np
 import pytest
-from cmr_space.viewing import _sheet, letters, turned
+from cmr_space.viewing import _heart, _sheet, letters, thumbnail, turned
+from PIL import Image
+
+from tests.spaces.served import sample_files
 
 AXIAL = np.diag([1.4, 1.4, 8.0, 1.0])  # columns run to the left, rows to the back: radiological
 
@@ -50,3 +55,21 @@ def test_when_phases_are_laid_out_then_each_lies_in_its_tile():
     assert [int(sheet[3 * (t // 2) + 1, 4 * (t % 2) + 1]) for t in range(5)] == [0, 1, 2, 3, 4]
     assert (sheet[6:, 4:] == 0).all()
     assert _sheet(frames, 2, (True, True))[2, 3] == 99
+
+
+def test_the_picture_on_the_start_page_is_small_square_and_shows_something():
+    made = thumbnail(sample_files("4", ("25",))[0], side=96)
+    with Image.open(io.BytesIO(made)) as picture:
+        assert (picture.format, picture.size) == ("WEBP", (96, 96))
+        assert np.asarray(picture.convert("L")).std() > 20
+    assert len(made) < 20_000
+
+
+def test_the_heart_lies_within_its_part_of_the_picture_with_a_margin_also_where_it_is_turned():
+    labels = np.zeros((2, 3, 60, 80), np.uint8)
+    labels[0, 1, 20:30, 40:58], labels[1, 2, 25:32, 44:50] = 1, 2
+    assert _heart(labels, (False, False)) == {"x": 35, "y": 16, "width": 28, "height": 20}
+    assert _heart(labels, (True, True)) == {"x": 17, "y": 24, "width": 28, "height": 20}
+    assert _heart(np.zeros_like(labels), (False, False)) is None
+    labels[:] = 1
+    assert _heart(labels, (True, False)) == {"x": 0, "y": 0, "width": 80, "height": 60}

@@ -5,6 +5,7 @@ import zipfile
 
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 from cmr_space import pages, working
 from cmr_space.receiving import receive
@@ -13,6 +14,7 @@ from PIL import Image
 
 from cmr_hf.hub.checking_cmr import ReadingError
 from cmr_hf.hub.reading_cmr import read_image
+from tests.spaces.served import sample_files
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +121,23 @@ def test_when_a_number_cannot_be_then_the_message_names_the_limits(wrong, said):
 def test_when_a_message_holds_markup_then_it_is_shown_as_text():
     assert "<script>" not in pages.message("<script>alert(1)</script>", "alarm")
     assert 'role="alert"' in pages.message("no", "alarm")
+
+
+def test_when_another_modality_is_handed_in_then_the_message_names_it(tmp_path):
+    for number, file in enumerate(sample_files("34", ("11",))):
+        made = pydicom.dcmread(file)
+        made.Modality, made.SOPClassUID = "CT", pydicom.uid.CTImageStorage
+        made.file_meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
+        made.save_as(tmp_path / f"Mustermann_{number}.dcm")
+    for name in ("private", "shown"):
+        (tmp_path / name).mkdir()
+    receive(sorted(tmp_path.glob("*.dcm")), tmp_path / "private")
+    with pytest.raises(ReadingError, match=r"no MR image.*CT") as caught:
+        work(tmp_path / "private", tmp_path / "shown", Options())
+    assert "Mustermann" not in str(caught.value)
+
+
+def test_the_start_page_shows_the_built_in_study_with_its_source():
+    card = pages.sample_card(b"RIFF")
+    assert 'src="data:image/webp;base64,UklGRg=="' in card
+    assert "biv-me, Apache 2.0" in card
