@@ -29,6 +29,7 @@ from cmr_hf.phantoms import (
 )
 
 CROP, TITLE = 160, 14  # pixels
+MAP_MS = {"t1_native": (0, 2000), "t1_post": (0, 900), "t2_map": (0, 150)}  # what is black and white in maps
 
 
 def planes_of(heart: Heart, seed: int) -> dict[str, Planes]:
@@ -40,9 +41,9 @@ def planes_of(heart: Heart, seed: int) -> dict[str, Planes]:
     return planes | {kind: other_plane(heart, kind, seed=seed) for kind in AORTA + OTHERS}
 
 
-def tile(image: np.ndarray, mask: np.ndarray, show_mask: bool) -> Image.Image:
-    """The middle of a picture, windowed to its 2nd to 99th percentile."""
-    low, high = np.percentile(image, (2, 99))
+def tile(image: np.ndarray, mask: np.ndarray, contrast: str, show_mask: bool) -> Image.Image:
+    """The middle of a picture, windowed to its 2nd to 99th percentile, maps as ever."""
+    low, high = MAP_MS.get(contrast) or np.percentile(image, (2, 99))
     grey = np.clip((image - low) / max(high - low, 1e-6), 0, 1)[..., None].repeat(3, axis=2) * 255
     if show_mask:
         for label in LABEL_COLOURS:
@@ -60,7 +61,7 @@ def page(disease: str, seed: int, show_masks: bool) -> Image.Image:
         for row, (name, plane) in enumerate(planes.items()):
             found = render(heart, plane, contrast, time=0.0 if contrast == "cine" else 0.7, seed=seed + column)
             top = row * (CROP + TITLE)
-            picture = tile(found.images[0].numpy(), found.masks[0].numpy(), show_masks)
+            picture = tile(found.images[0].numpy(), found.masks[0].numpy(), contrast, show_masks)
             sheet.paste(picture, (column * CROP, top + TITLE))
             pen.text((column * CROP + 2, top + 1), f"{name}, {contrast}", fill="white")
     return sheet

@@ -25,11 +25,13 @@ def diaphragm(x: Tensor, y: Tensor, heart: Heart, field: Fields) -> Tensor:
     between = 8.0  # mm over which one dome goes over into the other
     both = torch.logaddexp(right / between, left / between) * between
     roof = top + both.clamp(min=-120) + 3 * field.wide + 0.8 * field.detail
-    return torch.maximum(roof, _under_heart(x, y, heart))
+    lower, share = _under_heart(x, y, heart)
+    return roof + (lower - roof).clamp(min=0) * share.square() * (3 - 2 * share)
 
 
-def _under_heart(x: Tensor, y: Tensor, heart: Heart) -> Tensor:
-    """Height z in mm of a floor a little inside the heart's sac, on which it lies; far down beside it: `(b, n)`."""
+def _under_heart(x: Tensor, y: Tensor, heart: Heart) -> tuple[Tensor, Tensor]:
+    """Height z in mm of a floor a little inside the heart's sac, on which it lies, and how far under it a place is, 1
+    under its middle and 0 beside it: each `(b, n)`."""
     size = heart.sac_mm
     axes = heart.traits.rotation  # columns: to the right, behind, to the apex
     half = size[:, :3] * size.new_tensor((0.94, 0.94, 0.9))
@@ -42,7 +44,7 @@ def _under_heart(x: Tensor, y: Tensor, heart: Heart) -> Tensor:
     rest = form[:, 0, 0, None] * dx.square() + form[:, 1, 1, None] * dy.square() + 2 * form[:, 0, 1, None] * dx * dy - 1
     inside = half_linear.square() - one * rest
     lower = centre[:, 2:] - (half_linear + inside.clamp(min=0).sqrt()) / one
-    return torch.where(inside > 0, lower, -1e3)
+    return lower, (inside / one).clamp(0, 1).sqrt()
 
 
 def paint_abdomen(

@@ -52,7 +52,8 @@ def tissue_at(
         rows, columns = (slice(int(low[k, 0]), int(high[k, 1])) for k in (0, 1))
         bodies = body[:, None].expand(-1, through, -1, -1)
         if dither and through == 3:  # and neighbours, so that its outlines have no steps either
-            bodies = torch.stack([body.roll(1, 1), body, body.roll(-1, 2)], dim=1)
+            above, right = torch.cat([body[:, :1], body[:, :-1]], 1), torch.cat([body[:, :, 1:], body[:, :, -1:]], 2)
+            bodies = torch.stack([above, body, right], dim=1)
         tissue[flat] = bodies
         under = bodies[:, :, rows, columns]
         found = _layers(heart, moment, points[:, :, rows, columns].flatten(2, 3), under.flatten(2))

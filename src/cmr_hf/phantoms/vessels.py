@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .places import Phase
 
 _WALL_MM = 2.2
+_FAT_MM = 7.0  # round the great vessels, where they would else run through lung
 
 
 def _put(tissue: Tensor, where: Tensor, what: Tissue) -> None:
@@ -60,13 +61,14 @@ def paint_great_vessels(tissue: Tensor, points: Tensor, heart: Heart) -> None:
     steps = [(4, 8, 160), (4, 8, 20), (0, 0, 0), (2, 22, -35), (8, 28, -220)]
     cava = torch.stack([right_atrium + right_atrium.new_tensor(step) for step in steps], dim=1)
     for path, radius in ((cava, 10.5), (pulmonary_path(heart), 12.0), (aorta_path(heart), 12.5)):
-        near = _near(points, path, radius + 4)
+        near = _near(points, path, radius + _FAT_MM)
         if not len(near):
             continue
         few = tissue[:, near]
         distance2 = _segment_distances2(points[:, near], path).amin(1)
         if path is not cava:  # which runs through the liver
             _put(few, distance2 < (radius + 2) ** 2, Tissue.FAT)
+        _put(few, (few == Tissue.LUNG) & (distance2 < (radius + _FAT_MM) ** 2), Tissue.FAT)
         _put(few, distance2 < (radius + 1) ** 2, Tissue.THIN_WALL)
         _put(few, distance2 < radius**2, Tissue.VESSEL)
         tissue[:, near] = few
