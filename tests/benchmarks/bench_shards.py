@@ -98,17 +98,19 @@ def rates(batches: Iterator[int], seconds: float) -> tuple[float, float]:
     return count / (time.perf_counter() - clock), count / (time.process_time() - processor)
 
 
-def memory_over_passes(folder: Path, threads: int) -> list[float]:
-    """MB that this process alone holds, the most of each pass; to be called in a fresh process."""
+def memory_over_passes(folder: Path, threads: int) -> tuple[list[float], list[float]]:
+    """MB that this process alone holds, and MB of them in Arrow's hands, the most of each pass; to be called in a fresh
+    process."""
     process, stream = psutil.Process(), ShardStream(folder, BATCH, threads=threads)
-    most = [0.0] * PASSES
+    most, arrow = [0.0] * PASSES, [0.0] * PASSES
     for number, _ in enumerate(stream):
         done = (number + 1) * BATCH // len(stream)
         if done >= PASSES:
             break
         if number % 4 == 0:
             most[done] = max(most[done], process.memory_full_info().uss / 1e6)
-    return most
+        arrow[done] = max(arrow[done], pa.total_allocated_bytes() / 1e6)
+    return most, arrow
 
 
 def formats() -> dict[str, tuple[Callable[[np.ndarray], bytes], Decoder]]:
@@ -213,7 +215,7 @@ def main() -> int:
         size = sum(file.stat().st_size for file in files) / len(files)
 
         with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-            memory = pool.submit(memory_over_passes, folder, options.threads).result()
+            memory, arrow = pool.submit(memory_over_passes, folder, options.threads).result()
         sources = {
             "shards": from_shards(folder, options.threads),
             "PNG files by Pillow": from_png_files(files, options.threads),
@@ -237,6 +239,7 @@ def main() -> int:
     early, late = max(memory[2:8]), max(memory[16:])
     print(f"memory {early:.0f} MB in passes 3 to 8, {late:.0f} MB in passes 17 to {PASSES}; of each pass:")
     print(" ".join(f"{value:.0f}" for value in memory))
+    print("of these in Arrow's hands, whose pictures wait: " + " ".join(f"{value:.0f}" for value in arrow))
     print(f"aim {AIM:,} images/s: {'reached' if ours >= AIM else 'missed'}")
     return int(ours < AIM or late - early > MEMORY_MB)
 
