@@ -7,6 +7,7 @@ from cmr_hf.assessment import Subject, assess_study
 from cmr_hf.assessment.asking import Pixels
 from cmr_hf.assessment.measuring import measure_lge_sax
 from cmr_hf.assessment.sources import Opinion, Source, Study
+from cmr_hf.assessment.steps import turn_of
 from cmr_hf.hub.modeling_cmr import LandmarkDetectorOutput
 from tests.assessment.study_factory import (
     GREY,
@@ -122,3 +123,10 @@ def test_when_scar_is_bright_then_late_enhancement_is_measured_in_grams_and_perc
     grams = scar.sum() * 1.5 * 1.5 * 10 / 1000 * 1.05
     assert abs(made.measures["lge_5sd_mass"].value - grams) < 0.15 * grams
     assert made.measures["lge_5sd_percent"].value < 40
+
+
+def test_only_four_chamber_stacks_with_a_place_are_laid_upright():
+    place = np.diag([-1.4, -1.4, 1.0, 1.0])[None]
+    assert turn_of("cine-4ch", place).flipped == (-2, -1)
+    assert not turn_of("cine-sax", place)
+    assert not turn_of("cine-4ch", None)

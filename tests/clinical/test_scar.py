@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from cmr_hf.clinical.scar import late_enhancement, remote_myocardium
+from cmr_hf.clinical.scar import FWHM_RATE, late_enhancement, measured, remote_myocardium
 from cmr_hf.clinical.segments import aha_segments
+from cmr_hf.clinical.stacks import Stack
 from tests.clinical.heart_factory import ANTERIOR, CENTRE_MM, SEPTAL, affine_of, ideal_heart
 
 NULLED, BLOOD, BRIGHT, NOISE = 100.0, 350.0, 400.0, 10.0
@@ -158,3 +159,19 @@ def test_arguments_are_checked():
         late_enhancement(images[:, :9], labels, stack, segments)
     with pytest.raises(ValueError, match="`deviations`"):
         late_enhancement(images, labels, stack, segments, deviations=0)
+
+
+def test_fwhm_says_that_experts_differ_in_proportion_to_what_it_finds():
+    labels = np.zeros((2, 40, 40), np.uint8)
+    row, column = np.mgrid[:40, :40]
+    away = np.hypot(row - 20, column - 20)
+    labels[:, away <= 14] = 2
+    labels[:, away <= 8] = 1
+    stack = Stack.regular((1.5, 1.5), 2, 10.0)
+    segments = aha_segments(labels, stack)
+    scar = (labels == 2) & (column > 20)
+    plain, rated = (measured("FWHM", scar, labels, stack, segments, rate=rate) for rate in (0.0, FWHM_RATE))
+    for key in ("mass", "percent"):
+        one = rated.measures[key]
+        assert one.parts["experts draw otherwise"] == pytest.approx(FWHM_RATE * one.value)
+        assert one.sd > plain.measures[key].sd
