@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cmr_hf.assessment.borrowing import borrowed_insertions
+from cmr_hf.assessment.borrowing import agreeing_insertions, borrowed_insertions
 from cmr_hf.clinical.segments import aha_segments
 from cmr_hf.clinical.stacks import Stack
 from tests.clinical.heart_factory import affine_of, ideal_heart
@@ -45,3 +45,20 @@ def test_when_there_is_nothing_to_borrow_then_none_is_given():
     assert borrowed_insertions(labels, stack, None, None) is None
     assert borrowed_insertions(labels, nowhere, lender, stack) is None
     assert borrowed_insertions(labels, Stack.regular((1.5, 1.5), 9, affine=across), lender, stack) is None
+
+
+def test_when_own_points_are_missing_or_show_another_septum_then_those_of_the_cine_are_used():
+    cine, cine_stack, points = segments_of()
+    labels, stack, own = segments_of(35, rv=False)
+    borrowed = borrowed_insertions(labels, stack, aha_segments(cine, cine_stack, points), cine_stack)
+    wrong = own.copy()
+    wrong[2] = own[2][::-1] + 2 * (np.argwhere(labels[2] > 0).mean(axis=0) - own[2][::-1])  # on the other side
+    wrong[3] = np.nan
+    wrong[4, 1] = np.nan
+    found, strays = agreeing_insertions(wrong, borrowed, labels, stack)
+    assert strays == (2,)
+    np.testing.assert_allclose(found[[2, 3, 4]], borrowed[[2, 3, 4]])
+    rest = [0, 1, 5, 6, 7]
+    np.testing.assert_allclose(found[rest], own[rest])
+    expected = aha_segments(labels, stack, own).ids
+    assert (aha_segments(labels, stack, found).ids == expected)[expected > 0].mean() > 0.99

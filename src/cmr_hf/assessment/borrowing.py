@@ -6,7 +6,7 @@ Masks of late enhancement and maps hold no RV, and there may be no model for ins
 
 import numpy as np
 
-from ..clinical.segments import SegmentMap
+from ..clinical.segments import STRAY_DEG, SegmentMap
 from ..clinical.stacks import Stack
 from ..clinical.volumes import LV, MYOCARDIUM, SCAR
 
@@ -49,6 +49,35 @@ def borrowed_insertions(
             away = np.cos(HALF_SEPTUM) * middle + side * np.sin(HALF_SEPTUM) * anterior
             points[z, k] = centre + RADIUS_MM * away / stack.spacing_mm
     return points
+
+
+def agreeing_insertions(
+    own: np.ndarray, borrowed: np.ndarray, labels: np.ndarray, stack: Stack
+) -> tuple[np.ndarray, tuple[int, ...]]:
+    """A stack's own insertion points, but those of the cine where there are none or they show another septum.
+
+    Args:
+        own, borrowed (`np.ndarray` of shape `(z, 2, 2)`): (row, column); NaN where there is none.
+        labels (`np.ndarray` of shape `(z, y, x)`)
+        stack (`Stack`): where its slices lie.
+
+    Returns:
+        Points, and the slices (from 0) whose own septum lies more than `STRAY_DEG` from the cine's.
+    """
+    points, strays = own.copy(), []
+    for z, one in enumerate(labels):
+        if not (np.isfinite(own[z]).all() and np.isfinite(borrowed[z]).all()):
+            points[z] = borrowed[z] if np.isfinite(borrowed[z]).all() else own[z]
+            continue
+        centre = np.argwhere(np.isin(one, (LV, MYOCARDIUM, SCAR))).mean(axis=0)
+        away = (np.stack((own[z], borrowed[z])) - centre) * stack.spacing_mm
+        units = away / np.maximum(np.linalg.norm(away, axis=2, keepdims=True), 1e-9)
+        middles = units.sum(axis=1)
+        cosine = middles[0] @ middles[1] / max(np.linalg.norm(middles[0]) * np.linalg.norm(middles[1]), 1e-9)
+        if cosine < np.cos(np.deg2rad(STRAY_DEG)):
+            points[z] = borrowed[z]
+            strays.append(z)
+    return points, tuple(strays)
 
 
 def _nearest(stack: Stack, z: int, centre: np.ndarray, lender: SegmentMap, lender_stack: Stack) -> int | None:

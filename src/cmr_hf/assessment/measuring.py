@@ -14,7 +14,7 @@ from ..clinical.scar import late_enhancement
 from ..clinical.segments import Extent, SegmentMap, aha_segments
 from ..clinical.stacks import Stack
 from ..clinical.thickness import wall_thickening, wall_thickness
-from .borrowing import borrowed_insertions
+from .borrowing import agreeing_insertions, borrowed_insertions
 from .inference import Classes, Points
 from .sources import Source
 
@@ -300,9 +300,15 @@ def _segments(
     insertions = insertions_at(landmarks, 0, len(source.stack))
     if lender is not None and source.stack.normal is not None:
         extent = lender.segments.extent
-        if insertions is None:
-            insertions = borrowed_insertions(labels[0], source.stack, lender.segments, lender.stack)
-            notes += [] if insertions is None else ["the septum is where the cine shows it, in patient space"]
+        borrowed = borrowed_insertions(labels[0], source.stack, lender.segments, lender.stack)
+        if insertions is None and borrowed is not None:
+            insertions = borrowed
+            notes.append("the septum is where the cine shows it, in patient space")
+        elif borrowed is not None:
+            insertions, strays = agreeing_insertions(insertions, borrowed, labels[0], source.stack)
+            where = ", ".join(str(z + 1) for z in strays)
+            told = f"slice {where}: the insertion points show another septum than the cine, whose is used"
+            notes += [told] if strays else []
     found = aha_segments(labels[0], source.stack, insertions, extent=extent)
     if not found and extent is not None:
         alone = aha_segments(labels[0], source.stack, insertions)
