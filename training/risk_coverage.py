@@ -154,7 +154,7 @@ def main(arguments: list[str] | None = None) -> None:
     lines, per_slice = slice_tables(slices)
     more, per_figure = figure_tables(figures)
     write_json({"slices": per_slice, "figures": per_figure}, options.out / "risk.json")
-    curves = {name: curve_of(points) for name, points in slices.items()}
+    curves = {name: curve_of(points, "improbability") for name, points in slices.items()}
     picture = options.docs.with_name("risk_coverage.png") if options.docs else options.out / "risk_coverage.png"
     risk_figure(curves, picture, "mean 1 - Dice of the slices kept")
     lines = [
