@@ -6,7 +6,6 @@ given back after each study, keep it as large as one study needs. Without glibc 
 """
 
 import ctypes
-import gc
 
 HEAPS = 2
 _M_ARENA_MAX = -8  # of glibc's malloc.h
@@ -19,7 +18,6 @@ def keep_small() -> bool:
 
 def give_back() -> bool:
     """Gives free memory back to the system; whether there was any."""
-    gc.collect()
     return _call("malloc_trim", 0) == 1
 
 
