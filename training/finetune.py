@@ -35,7 +35,7 @@ from cmr_hf.finetuning.models import (
     write_not_measured,
 )
 from cmr_hf.finetuning.tasks import build_trainer, gather
-from cmr_hf.finetuning.trainer import ElapsedTime
+from cmr_hf.finetuning.trainer import ElapsedTime, keep_mean
 
 
 def train(recipe: RecipeArguments, training: TrainingArguments, values: dict[str, Any]) -> dict[str, Any]:
@@ -73,6 +73,7 @@ def train(recipe: RecipeArguments, training: TrainingArguments, values: dict[str
     minutes = elapsed.minutes
 
     # ---- the best model, and how it came about
+    averaged = keep_mean(trainer, recipe.averaged_checkpoints) if recipe.averaged_checkpoints else []
     merge_lora(model)
     trainer.save_model(str(output / "best"))
     record = {
@@ -83,6 +84,7 @@ def train(recipe: RecipeArguments, training: TrainingArguments, values: dict[str
         "minutes": round(minutes, 1),
         "steps": trainer.state.global_step,
         "best_checkpoint": trainer.state.best_model_checkpoint,
+        "averaged_steps": averaged,
         "validation": trainer.evaluate(),
         "train_patients": material.train_patients,
         "validation_patients": material.chosen_on,

@@ -72,6 +72,11 @@ class RecipeArguments:
         "soon known by heart; it is chosen and judged on the pipeline's own slices",
         0,
     )
+    averaged_checkpoints: int = _help(
+        "keep the mean of the weights of so many last checkpoints, where it is better than the best of them (model "
+        "soup, Wortsman et al. 2022); 0 never",
+        0,
+    )
     early_stopping: int = _help("stop after so many evaluations without a better one; 0 never", 0)
     labels: dict = _help("without `experiment`: id: name, background first", {})
     processor: dict = _help("fields of CMRImageProcessor; its pixels are 1 mm", {})
@@ -111,6 +116,10 @@ class RecipeArguments:
             raise ValueError(f"`layer_decay` must lie in (0, 1], got {self.layer_decay}: 0.75 is usual, 1 is none")
         if self.balance and self.kind not in ("classification", "detection"):
             raise ValueError(f"`balance` needs a task with classes of images, got {self.kind}: leave it out")
+        if self.averaged_checkpoints == 1 or self.averaged_checkpoints < 0:
+            raise ValueError(
+                f"`averaged_checkpoints` needs two or more, got {self.averaged_checkpoints}: leave it out for none"
+            )
         if self.neighbours and self.kind != "detection":
             raise ValueError(f"`neighbours` is for detection, got it for {self.kind}: leave it out")
         if self.processor.get("spacing_mm", 1.0) != 1.0:

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch.utils.data import Sampler, WeightedRandomSampler
 from transformers import Trainer, TrainerCallback
+from transformers.utils import SAFE_WEIGHTS_NAME
 
 from ..data.schema import LabelledStack
 from ..evaluation.classes import class_accuracy
@@ -235,3 +237,31 @@ class ElapsedTime(TrainerCallback):
     @staticmethod
     def _file(args: Any) -> Path:
         return Path(args.output_dir) / "elapsed_minutes.json"
+
+
+def keep_mean(trainer: CMRTrainer, count: int) -> list[int]:
+    """Gives a trained model the mean weights of its last checkpoints, if that is better on the validation side.
+
+    Returns:
+        The steps of the checkpoints whose mean it now has; none where what it had was better, or there are too few.
+
+    Source: Wortsman et al. 2022, Model soups.
+    """
+    folders = {int(one.name.split("-")[1]): one for one in Path(trainer.args.output_dir).glob("checkpoint-*")}
+    steps = sorted(step for step, one in folders.items() if (one / SAFE_WEIGHTS_NAME).is_file())[-count:]
+    if len(steps) < max(count, 2):
+        return []
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    metric, sign = trainer.args.metric_for_best_model, 1 if trainer.args.greater_is_better else -1
+    before = trainer.evaluate()[metric]
+    earlier = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    mean: dict[str, torch.Tensor] = {}
+    for step in steps:
+        for name, tensor in load_file(folders[step] / SAFE_WEIGHTS_NAME).items():
+            if tensor.is_floating_point():
+                mean[name] = mean.get(name, 0) + tensor.float() / len(steps)
+    model.load_state_dict(earlier | {name: tensor.to(earlier[name].dtype) for name, tensor in mean.items()})
+    if sign * trainer.evaluate()[metric] > sign * before:
+        return steps
+    model.load_state_dict(earlier)
+    return []
