@@ -8,7 +8,7 @@
 `--results`, `--also` and `--control-results` are what `training/evaluate.py --side test` wrote, of this model and of
 the plain U-Net; `--measured` are folders of its `--experiment`, or of a cross-validation. A control and earlier weights
 that are embedded already stay in the results, the latter as `earlier`, if the new ones went on from them; the first of
-several stay.
+several stay, with the control that they had when another takes its place.
 
 Weights that a model has in common with those in `weights/shared` are not stored again. `--share` first writes that
 folder anew from this model: its encoder and its decoder, part by part, but for the last layer; embed others after it.
@@ -110,6 +110,12 @@ def section_of(folder: Path) -> dict:
     return section
 
 
+def sections_of(entries: list[str]) -> dict[str, Any]:
+    """What the files of "SECTION=FILE" hold, by section."""
+    pairs = (entry.partition("=") for entry in entries)
+    return {section: json.loads(Path(file).read_text(encoding="utf-8")) for section, _, file in pairs}
+
+
 def _leaf(numbers: dict) -> dict:
     leaf = {"mean": numbers["value"], "sd": numbers["sd"], "n": numbers["cases"]}
     return leaf | {"low": numbers["lower"], "high": numbers["upper"]}
@@ -127,6 +133,7 @@ def main() -> None:
     parser.add_argument("--also", action="append", default=[], metavar="SECTION=FILE", help="results on other data")
     parser.add_argument("--control-training", type=Path)
     parser.add_argument("--control-results", type=Path)
+    parser.add_argument("--control-also", action="append", default=[], metavar="SECTION=FILE", help="of the control")
     options = parser.parse_args()
     if (options.control_training is None) != (options.control_results is None):
         parser.error("--control-training and --control-results need each other")
@@ -150,18 +157,19 @@ def main() -> None:
         results["test"] = json.loads(options.results.read_text(encoding="utf-8"))
     for measured in options.measured:
         results[measured.name] = section_of(measured)
-    for entry in options.also:
-        section, _, file = entry.partition("=")
-        results[section] = json.loads(Path(file).read_text(encoding="utf-8"))
+    results |= sections_of(options.also)
     if options.control_results:
         results["control"] = {
             "training": training_record(options.control_training),
             "test": json.loads(options.control_results.read_text(encoding="utf-8")),
+            **sections_of(options.control_also),
         }
     elif "control" in before:
         results["control"] = before["control"]
     if "earlier" in before:
         results["earlier"] = before["earlier"]
+        if options.control_results and "control" in before:
+            results["earlier"].setdefault("control", before["control"])
     elif before and str(results["training"]["recipe"].get("init_from", "")).endswith(options.name):
         results["earlier"] = {name: before[name] for name in ("training", "test") if name in before}
     (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

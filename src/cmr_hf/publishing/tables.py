@@ -12,7 +12,7 @@ def results_table(results: dict) -> str:
     Args:
         results (`dict`): `results.json` of an embedded model: `test` and `control.test`, each with `dice` (per slice
             and per volume) and `sunnybrook.dice` (per slice and per patient), as `training/evaluate.py` wrote them;
-            `lge` likewise, which the control was not measured on.
+            `lge` likewise, and `control.lge` where the control was measured on it.
     """
     test, control = results["test"], results["control"]["test"]
     lines = [
@@ -30,8 +30,13 @@ def results_table(results: dict) -> str:
         ]
         lines.append(f"| Sunnybrook, {test['sunnybrook']['patients']} | {name} | {' | '.join(cells)} |")
     if lge := results.get("lge"):
-        for name, volume in lge["dice"]["per_volume"].items():
-            cells = (_cell(lge["dice"]["per_slice"][name]), _cell(volume), "not measured", "not measured")
+        theirs = results["control"].get("lge", {}).get("dice")
+        for name in lge["dice"]["per_volume"]:
+            cells = [
+                _cell(side[level][name]) if side else "not measured"
+                for side in (lge["dice"], theirs)
+                for level in ("per_slice", "per_volume")
+            ]
             lines.append(f"| {lge['dataset'].upper()} (LGE), {lge['patients']} | {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
