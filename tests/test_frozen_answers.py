@@ -15,7 +15,7 @@ from cmr_hf import read_image
 from cmr_hf.weights import embedded_names
 
 FILE = Path(__file__).with_name("frozen_answers.json")
-SEGMENTERS = ("cine-sax", "cine-4ch", "mapping-sax")
+SEGMENTERS = ("cine-sax", "cine-sax-permissive", "cine-4ch", "mapping-sax")
 CLASSIFIERS = {
     "cine-view": "cmr-view-classification",
     "image-type": "cmr-image-type-classification",

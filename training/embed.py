@@ -1,6 +1,6 @@
 """Puts a trained model into the package: half-precision weights, configuration, processor and measured results.
 
-    python training/embed.py --model runs/segment_all/best --name cine-sax --labels 0 1 2 3 --share \
+    python training/embed.py --model runs/segment_all/best --name cine-sax --labels 0 1 2 3 --share segmentation \
         --license cc-by-nc-sa-4.0 --results acdc.json --also lge=emidec.json
     python training/embed.py --model runs/view/best --name cine-view --license cc-by-nc-sa-4.0 \
         --measured runs/measured/2_view runs/measured/2_view_phantoms
@@ -10,8 +10,8 @@ the plain U-Net; `--measured` are folders of its `--experiment`, or of a cross-v
 that are embedded already stay in the results, the latter as `earlier`, if the new ones went on from them; the first of
 several stay, with the control that they had when another takes its place.
 
-Weights that a model has in common with those in `weights/shared` are not stored again. `--share` first writes that
-folder anew from this model: its encoder and its decoder, part by part, but for the last layer; embed others after it.
+Weights that a model has in common with those in `weights/shared` are not stored again. `--share` first writes this
+model's there, encoder and decoder, part by part, but for the last layer; embed others that stand on them after it.
 Licence and card beside the weights are written by hand; tests compare the card with the results.
 """
 
@@ -73,9 +73,11 @@ def with_labels(model: PreTrainedModel, kept: list[int]) -> PreTrainedModel:
     return fewer
 
 
-def write_shared(model: PreTrainedModel) -> None:
+def write_shared(model: PreTrainedModel, prefix: str) -> None:
     """Encoder, block by block, and decoder, part by part but for the last layer, in files for others to stand on."""
     SHARED.mkdir(exist_ok=True)
+    for file in SHARED.glob(f"{prefix}_*.safetensors"):
+        file.unlink()
     parts: dict[str, dict[str, torch.Tensor]] = {}
     for name, tensor in model.state_dict().items():
         if name.startswith(("classifier.", "decoder.classifier.")):
@@ -84,7 +86,7 @@ def write_shared(model: PreTrainedModel) -> None:
         depth = 3 if place[1] in ("layers", "ups") else 2
         parts.setdefault("_".join(place[:depth]), {})[name] = tensor.half().contiguous()
     for name, weights in parts.items():
-        write_part(SHARED / f"{name}.safetensors", weights)
+        write_part(SHARED / f"{prefix}_{name}.safetensors", weights)
 
 
 def section_of(folder: Path) -> dict:
@@ -127,7 +129,7 @@ def main() -> None:
     parser.add_argument("--name", required=True, help="short name, cine-sax say")
     parser.add_argument("--license", required=True, help="SPDX name in lower case, of the weights")
     parser.add_argument("--labels", type=int, nargs="+", help="ids that the embedded model tells, 0 first; all")
-    parser.add_argument("--share", action="store_true", help="write weights/shared from this model")
+    parser.add_argument("--share", metavar="PREFIX", help="write this model's parts into weights/shared, so named")
     parser.add_argument("--results", type=Path)
     parser.add_argument("--measured", type=Path, nargs="+", default=[], help="folders that evaluate.py wrote")
     parser.add_argument("--also", action="append", default=[], metavar="SECTION=FILE", help="results on other data")
@@ -145,7 +147,7 @@ def main() -> None:
         model = with_labels(model, options.labels)
     model.config.weights_license = options.license
     if options.share:
-        write_shared(model)
+        write_shared(model, options.share)
     processor = cmr_hf.CMRImageProcessor.from_pretrained(options.model)
     shared = sorted(SHARED.glob("*.safetensors"))
     folder = save_embedded(model, processor, FOLDER / options.name, shared=shared)

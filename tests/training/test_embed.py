@@ -60,7 +60,7 @@ def test_models_stand_on_one_encoder_and_keep_their_own_labels(place, embed):
     whole = randomised(tiny_segmenter())
     source = trained(whole, place / "segmenter")
     common = ("--license", "apache-2.0", "--measured", measurement(place / "2_view"))
-    embed("--model", source, "--name", "two", "--labels", "0", "1", "3", "--share", *common)
+    embed("--model", source, "--name", "two", "--labels", "0", "1", "3", "--share", "first", *common)
     embed("--model", source, "--name", "all", *common)
     view = tiny_model("cmr-view-classification")
     view.backbone.load_state_dict(whole.backbone.state_dict())
@@ -68,12 +68,14 @@ def test_models_stand_on_one_encoder_and_keep_their_own_labels(place, embed):
 
     weights = place / "weights"
     shared = {path.name.partition(".")[0]: path.stat().st_size for path in (weights / "shared").iterdir()}
-    blocks = {f"backbone_layers_{number}" for number in range(4)}
-    assert set(shared) == {"backbone_embeddings", "backbone_layernorm", "decoder", *blocks}
+    parts = {"embeddings", "layernorm", *(f"layers_{number}" for number in range(4))}
+    decoder = {name for name in shared if name.startswith("first_decoder_")}
+    assert set(shared) - decoder == {f"first_backbone_{name}" for name in parts}
+    assert {"first_decoder_stem", "first_decoder_ups_0"} <= decoder
     sizes = {
         name: sum(f.stat().st_size for f in (weights / name).glob("*.safetensors")) for name in ("two", "all", "view")
     }
-    assert all(size < shared["backbone_layers_0"] for size in sizes.values())
+    assert all(size < shared["first_backbone_layers_0"] for size in sizes.values())
     two, six = (cmr_hf.CMRForSemanticSegmentation.from_pretrained(weights / name) for name in ("two", "all"))
     assert list(two.config.id2label.values()) == [whole.config.id2label[index] for index in (0, 1, 3)]
     pixels = torch.rand(1, 3, 64, 64)
