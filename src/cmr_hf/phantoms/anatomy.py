@@ -185,7 +185,6 @@ class Heart:
         rest = (1 - across.abs().clamp(max=1).pow(full)).clamp(min=1e-9).pow(end)
         skew = 1 + (0.1 + 0.7 * self.own[:, 3:4]) * across * (1 - across.square()).clamp(min=0)
         there = (across.abs() < 1) & (site.height < self.rv_end[:, None])
-        there = (across.abs() < 1) & (site.height < self.rv_end[:, None])
         return rest * self.rv_taper(site.height) * skew * site.fields.right * there
 
     def rv_taper(self, height: Tensor) -> Tensor:
