@@ -194,6 +194,15 @@ def test_when_there_are_no_studies_then_the_error_says_what_is_needed(tmp_path):
         assess_many(tmp_path, tmp_path / "out", rank=2, world_size=2)
 
 
+def test_when_the_output_lies_beside_the_studies_then_it_is_none_of_them(tmp_path, monkeypatch):
+    root = tmp_path / "root"
+    for name in ("one", "two", "results"):
+        (root / name).mkdir(parents=True)
+    monkeypatch.setattr(cohort, "assess", lambda folder, **options: (_ for _ in ()).throw(ValueError("nothing in it")))
+    table = assess_many(root, root / "results")
+    assert set(rows_of(table)) == {study_name("one"), study_name("two")}
+
+
 def test_when_the_command_line_assesses_a_study_then_figures_and_files_are_told(tmp_path, oracle, capsys):
     folder, _, _ = write_study(tmp_path, phases=4, maps=False)
     out = tmp_path / "out"

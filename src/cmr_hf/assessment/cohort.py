@@ -79,7 +79,9 @@ def assess_many(
     world_size = int(os.environ.get("WORLD_SIZE", 1)) if world_size is None else world_size
     if not 0 <= rank < world_size:
         raise ValueError(f"`rank` needs 0 to {world_size - 1}, got {rank}: see RANK and WORLD_SIZE")
-    studies, out = studies_below(root), Path(out)
+    out = Path(out)
+    # the output may lie beside the studies, where another process has made it by now
+    studies = [one for one in studies_below(root) if one.resolve() != out.resolve()]
     models = Models(options.pop("models", None), options.get("device"))
     wanted = _fingerprint(models, options)
     number, own = {folder: place for place, folder in enumerate(studies, 1)}, studies[rank::world_size]
