@@ -109,7 +109,12 @@ def assess_many(
 def _content(folder: Path) -> str:
     """Hash of the names and sizes of a study's files: a study to which files were added is assessed anew."""
     files = sorted(one for one in folder.rglob("*") if one.is_file()) if folder.is_dir() else [folder]
-    listed = [(one.relative_to(folder).as_posix(), one.stat().st_size) for one in files]
+    listed = []
+    for one in files:
+        try:
+            listed.append((one.relative_to(folder).as_posix(), one.stat().st_size))
+        except OSError:  # gone since it was listed: the reader will say so
+            continue
     return hashlib.sha256(repr(listed).encode(errors="replace")).hexdigest()[:16]
 
 

@@ -73,8 +73,8 @@ class RecipeArguments:
         0,
     )
     averaged_checkpoints: int = _help(
-        "keep the mean of the weights of so many last checkpoints, where it is better than the best of them (model "
-        "soup, Wortsman et al. 2022); 0 never",
+        "keep the mean of the weights of so many checkpoints, the last of those that `save_total_limit` leaves, where "
+        "it is better than the best of them (model soup, Wortsman et al. 2022); 0 never",
         0,
     )
     early_stopping: int = _help("stop after so many evaluations without a better one; 0 never", 0)

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch.utils.data import Sampler, WeightedRandomSampler
 from transformers import Trainer, TrainerCallback
-from transformers.utils import SAFE_WEIGHTS_NAME
+from transformers.utils import SAFE_WEIGHTS_NAME, logging
 
 from ..data.schema import LabelledStack
 from ..evaluation.classes import class_accuracy
@@ -22,6 +22,8 @@ from ..hub.image_processing_cmr import CMRImageProcessor
 from .answers import classify, landmark_distances_mm
 from .models import untrained
 from .segmentation import evaluate_stacks, merge_undrawn
+
+logger = logging.get_logger(__name__)
 
 
 class CMRTrainer(Trainer, ABC):
@@ -240,7 +242,7 @@ class ElapsedTime(TrainerCallback):
 
 
 def keep_mean(trainer: CMRTrainer, count: int) -> list[int]:
-    """Gives a trained model the mean weights of its last checkpoints, if that is better on the validation side.
+    """Gives a trained model the mean weights of the last checkpoints there are, if that is better on validation.
 
     Returns:
         The steps of the checkpoints whose mean it now has; none where what it had was better, or there are too few.
@@ -250,6 +252,9 @@ def keep_mean(trainer: CMRTrainer, count: int) -> list[int]:
     folders = {int(one.name.split("-")[1]): one for one in Path(trainer.args.output_dir).glob("checkpoint-*")}
     steps = sorted(step for step, one in folders.items() if (one / SAFE_WEIGHTS_NAME).is_file())[-count:]
     if len(steps) < max(count, 2):
+        logger.warning(
+            f"no mean of {count} checkpoints: {trainer.args.output_dir} has {len(steps)}; raise save_total_limit"
+        )
         return []
     model = trainer.accelerator.unwrap_model(trainer.model)
     metric, sign = trainer.args.metric_for_best_model, 1 if trainer.args.greater_is_better else -1
