@@ -11,20 +11,25 @@ from safetensors.torch import load_file
 from tests.pretraining.pretrain_factory import ROOT, environment, log_of, recipe, run_here
 
 
-@pytest.mark.slow
-def test_when_weights_are_in_shards_then_a_step_is_the_same():
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+def launched(*words: str) -> str:
+    """What `python -m …` printed, started where the repository is, with its tests at hand."""
     done = subprocess.run(
-        [*command, "-m", "tests.pretraining.sharded_step"],
+        [sys.executable, "-m", *words],
         env=environment() | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         stdin=subprocess.DEVNULL,
         cwd=ROOT,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "sharded step is the whole step" in done.stdout
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_when_weights_are_in_shards_then_a_step_is_the_same():
+    several = ("torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    assert "sharded step is the whole step" in launched(*several, "-m", "tests.pretraining.sharded_step")
 
 
 def launch_sharded(file) -> None:
@@ -40,16 +45,7 @@ def launch_sharded(file) -> None:
         "--main_process_port",
         "0",
     ]
-    done = subprocess.run(
-        [sys.executable, "-m", "accelerate.commands.launch", *options, "training/pretrain.py", "--config", str(file)],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=600,
-        stdin=subprocess.DEVNULL,
-        cwd=ROOT,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    launched("accelerate.commands.launch", *options, "training/pretrain.py", "--config", str(file))
 
 
 @pytest.mark.slow
