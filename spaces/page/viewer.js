@@ -229,7 +229,7 @@ function curve(stack) {
     box.append(drawn("line", { x1: left, x2: width - right, y1: y(value), y2: y(value), class: "rule" }),
       drawn("text", { x: left - 6, y: y(value) + 4, "text-anchor": "end" }, value));
   }
-  box.append(drawn("text", { x: left - 6, y: top - 5, "text-anchor": "end" }, unit),
+  box.append(drawn("text", { x: 2, y: top - 5 }, unit),
     drawn("text", { x: (left + width - right) / 2, y: height - 8, "text-anchor": "middle" },
       stack.times_ms ? "ms after the R wave" : "phase"),
     drawn("text", { x: left, y: height - bottom + 16, "text-anchor": "middle" }, Math.round(first)),
