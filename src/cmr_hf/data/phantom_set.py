@@ -56,6 +56,7 @@ def read_phantoms(
     series: Sequence[str] = SERIES,
     protocol: Protocol | None = None,
     scanner: Scanner | None = None,
+    between: int = 0,
     hearts: int = 100,
     first_seed: int = 0,
     diseases: Sequence[str] = DISEASES,
@@ -68,6 +69,7 @@ def read_phantoms(
         series (sequence of `str`): of `cmr_hf.phantoms.SERIES`; not used with `protocol`.
         protocol (`Protocol`, *optional*): how all are scanned, by default each with one drawn from its seed.
         scanner (`Scanner`, *optional*): ranges of noise and other effects.
+        between (`int`, defaults to 0): moments of each cine besides ED and ES, drawn from its whole cycle.
         hearts, first_seed, diseases: of `list_phantom_patients`, without `patients`.
 
     Raises:
@@ -76,7 +78,7 @@ def read_phantoms(
     for patient in list_phantom_patients(root, hearts, first_seed, diseases) if patients is None else patients:
         disease, seed = disease_and_seed(patient)
         own = protocol or Protocol.drawn(seed, series=tuple(series))
-        for stack in examples_of(disease, seed, own, scanner):
+        for stack in examples_of(disease, seed, own, scanner, between):
             yield LabelledStack(source="phantoms", licence=LICENCE, **stack)
 
 

@@ -26,7 +26,7 @@ from .wall_fields import WallFields, look_up, make_table, own_numbers
 
 _WIDEST = 0.15  # height at which the ventricle is widest
 _CAP_MM = 6.0  # wall beyond the tip of the cavity
-_STREAMS = (11, 12, 20, 30, 31, 32, 33, 34)  # of `own_numbers`, by who asks for them: see `Heart.numbers`
+_STREAMS = (11, 12, 20, 30, 31, 32, 33, 34, 35)  # of `own_numbers`, by who asks for them: see `Heart.numbers`
 
 
 class Heart:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import torch
 
 from .anatomy import Heart
 from .people import pseudonym
@@ -18,7 +19,7 @@ from .truth import LANDMARKS
 
 
 def examples_of(
-    disease: str, seed: int, protocol: Protocol | None = None, scanner: Scanner | None = None
+    disease: str, seed: int, protocol: Protocol | None = None, scanner: Scanner | None = None, between: int = 0
 ) -> Iterator[dict[str, Any]]:
     """The stacks of one heart, one for each series and moment; equal arguments give equal ones.
 
@@ -28,6 +29,7 @@ def examples_of(
         protocol (`Protocol`, *optional*): how it is scanned, by default `Protocol.drawn(seed)`.
         scanner (`Scanner`, *optional*): ranges of noise and other effects; `Scanner.ideal()` for none: T1 and T2 maps
             are the truth then.
+        between (`int`, defaults to 0): how many more moments of each cine, drawn from its whole cycle.
 
     Yields:
         Fields of `cmr_hf.data.LabelledStack`, without source and licence. Weighted pictures are uint16; maps in ms and
@@ -41,7 +43,8 @@ def examples_of(
         "disease": disease,
         "lge": "present" if bool(heart.traits.has_scar[0]) else "none",
     }
-    for series in series_of(heart, protocol, seed, (0.0, systole)):
+    more = torch.rand(between, generator=torch.Generator().manual_seed(seed + 104729)).tolist()
+    for series in series_of(heart, protocol, seed, (0.0, systole, *more)):
         scanned = scan(heart, series, protocol, seed, scanner)
         held = stored(scanned)
         values = held.pixels if (held.slope, held.intercept) == (1.0, 0.0) else held.values
@@ -69,7 +72,7 @@ def _stack(scanned: Scanned, values: np.ndarray, t: int, suffix: str, places: li
         "affine": scanned.stack_affine(places[0]),
         "series": series.name + suffix,
         "phase_index": t,
-        "phase": ("ED", "ES")[t] if series.is_cine else "",
+        "phase": ("ED", "ES")[t] if series.is_cine and t < 2 else "",
         "image_type": series.image_type,
         "view": scanned.views[places[0]],
         "landmarks": [_points(scanned.landmarks[t, place]) for place in places],

@@ -138,17 +138,22 @@ def _clear(masks: Tensor, landmarks: Tensor, folded: Tensor) -> None:
 
 
 def _signals(each: Heart, contrast: str, scanner: Scanner, generator: torch.Generator) -> Tensor:
-    """Signal of every tissue in every picture, (m, tissues); chambers that are joined have one signal."""
+    """Signal of every tissue in every picture, (m, tissues); chambers that are joined have much the same."""
     variation = torch.rand(len(each), 5, generator=generator)
     variation[:, 3] = 0.6 * (variation[:, 3] - 0.25).clamp(min=0)  # a quarter are as they should be
     if contrast in SIGNED:  # whose null nobody looks for, and late rather than early
         variation[:, 1], variation[:, 3] = 0.3 + 0.7 * variation[:, 1], 0.1 + variation[:, 3]
     own = torch.randn(len(each), len(Tissue), generator=generator)
+    fresh = torch.rand(len(each), 2, generator=generator)
     own = own * draw(scanner.contrast, len(each), generator, own.device)[:, 0]
     if scanner == Scanner.ideal():
         variation[:, 1], variation[:, 3:] = 0.5, 0.0
     for one, other in ((Tissue.LV_BLOOD, Tissue.LA_BLOOD), (Tissue.RV_BLOOD, Tissue.RA_BLOOD)):
         own[:, other] = own[:, one] = own[:, Tissue.VESSEL] + 0.3 * own[:, one]
+    if contrast in BALANCED and scanner.contrast[1]:  # fresh blood from the veins is bright, the right one's most
+        own[:, Tissue.LA_BLOOD] += 0.3 * fresh[:, 0] - 0.15
+        own[:, Tissue.RA_BLOOD] += 0.8 * fresh[:, 1] - 0.1
+        own[:, Tissue.RV_BLOOD] += 0.35 * fresh[:, 1]
     own[:, Tissue.LUNG] *= 3
     if contrast in BALANCED and scanner.contrast[1]:
         own[:, Tissue.LUNG] += 0.6  # what blurs in from vessels that are too small to draw

@@ -89,7 +89,8 @@ def _walls(
     _scar(heart, tissue, ventricle, wall, radius2)
     cavity = within & (radius2 < wall.inner)
     _put(tissue, cavity, Tissue.LV_BLOOD)
-    valves = (height > -0.02) & (height < 0) & (beyond < 0) & phase.shut[:, None]
+    leaflet = 0.004 + 0.02 * heart.numbers(35, 9)[:, 8:]  # often too thin to be seen
+    valves = (height > -leaflet) & (height < 0) & (beyond < 0) & phase.shut[:, None]
     _put(tissue, valves & (tissue >= Tissue.LA_BLOOD) & (tissue <= Tissue.RA_BLOOD), Tissue.THIN_WALL)
     near = torch.nonzero(cavity.any(0)).flatten()
     if not len(near):

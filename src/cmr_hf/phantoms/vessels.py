@@ -80,9 +80,21 @@ def _near(points: Tensor, path: Tensor, radius: float) -> Tensor:
     return torch.nonzero(((points > low) & (points < high)).all(2).any(0)).flatten()
 
 
-def _la_size(heart: Heart) -> tuple[Tensor, Tensor]:
-    scale = (heart.traits.edv_ml.clamp(80, 260) / 140) ** 0.25
-    return 27.0 * scale, 25.0 * scale  # towards the septum, inferior
+def _la_size(heart: Heart) -> tuple[Tensor, Tensor, Tensor]:
+    """Half the left atrium towards the septum and inferior, and its depth behind the valve, mm: from flat, before the
+    spine, to large and round."""
+    scale, own = (heart.traits.edv_ml.clamp(80, 260) / 140) ** 0.25, heart.numbers(35, 3)
+    return (
+        27.0 * scale * (0.8 + 0.4 * own[:, 0]),
+        25.0 * scale * (0.8 + 0.4 * own[:, 1]),
+        42.0 * scale * (0.7 + 0.5 * own[:, 2]),
+    )
+
+
+def _ra_size(heart: Heart) -> tuple[Tensor, Tensor, Tensor]:
+    """The same of the right atrium."""
+    own = 0.75 + 0.5 * heart.numbers(35, 6)[:, 3:]
+    return 26.0 * own[:, 0], 25.0 * own[:, 1], 40.0 * own[:, 2]
 
 
 def tricuspid_angle(heart: Heart) -> Tensor:
@@ -93,7 +105,9 @@ def tricuspid_angle(heart: Heart) -> Tensor:
 
 def ra_centre(heart: Heart) -> Tensor:
     """Middle of the right atrium in the heart's frame, mm, shape `(batch, 3)`."""
-    side, angle = _la_size(heart)[0] * 0.62 + 27, tricuspid_angle(heart)
+    own = heart.numbers(35, 8)
+    side = 0.62 * _la_size(heart)[0] + _ra_size(heart)[0] + 5 * own[:, 6] - 3  # side by side, whatever their sizes
+    angle = tricuspid_angle(heart) + 0.2 * (own[:, 7] - 0.5)
     return torch.stack([side * angle.cos(), side * angle.sin(), heart.rest_base_mm - 12], dim=1)
 
 
@@ -111,13 +125,14 @@ def paint_atria(
     """
     x, y, z = straight
     base = phase.base_mm[:, None]
-    la_x, la_y = _la_size(heart)
+    la_x, la_y, la_depth = _la_size(heart)
+    ra_x, ra_y, ra_depth = _ra_size(heart)
     right = ra_centre(heart)
     behind = z < base
     outside = []  # mm outside the left and the right one, about
     for centre_x, centre_y, size_x, size_y, depth in (
-        (-0.3 * la_x, torch.full_like(la_x, 4.0), la_x, la_y, 42.0 * la_x / 27),
-        (right[:, 0], right[:, 1], torch.full_like(la_x, 26.0), torch.full_like(la_x, 25.0), torch.full_like(la_x, 40)),
+        (-0.3 * la_x, torch.full_like(la_x, 4.0), la_x, la_y, la_depth),
+        (right[:, 0], right[:, 1], ra_x, ra_y, ra_depth),
     ):
         roof = heart.rest_base_mm[:, None] - depth[:, None]
         reach = (base - roof) * 0.6
