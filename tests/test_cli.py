@@ -143,15 +143,16 @@ def test_info_names_versions_samples_and_models(monkeypatch, tmp_path, capsys):
     folder.mkdir()
     (folder / "config.json").write_text("{}")
     (folder / "LICENSE").write_text("\n# CC BY-NC-SA 4.0\n")
-    results = {"test": {"dice_per_volume": {"LV": 0.934, "RV": 0.9}, "patients": 20}, "mean_dice": 0.9}
+    dice = {"LV": {"mean": 0.934, "sd": 0.02, "n": 40}, "RV": {"mean": 0.9, "sd": 0.03, "n": 40}}
+    test = {"dataset": "acdc", "side": "test", "patients": 20, "dice": {"per_slice": dice, "per_volume": dice}}
+    results = {"test": test, "control": {"test": test}}
     (folder / "results.json").write_text(json.dumps(results))
     monkeypatch.setattr(weights, "FOLDER", tmp_path)
     assert cli.main(["info"]) == 0
     printed = capsys.readouterr().out
     assert re.search(r"cine-sax +CC BY-NC-SA 4.0", printed)
-    assert "test dice_per_volume: LV 0.934, RV 0.900" in printed
-    assert "mean_dice: 0.900" in printed
-    assert "patients" not in printed
+    assert printed.count("ACDC, 20 patients, test: Dice, per volume: LV 0.934 (0.02), RV 0.900 (0.03)") == 1
+    assert "per slice" not in printed
     assert "sax_cine" in printed
     assert "transformers" in printed
 

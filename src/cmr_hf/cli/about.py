@@ -3,11 +3,10 @@
 import argparse
 import json
 from pathlib import Path
-from typing import Any
 
 
 def info(args: argparse.Namespace) -> int:
-    """`cmr-hf info`: versions, device, embedded models with licence and measured Dice, samples."""
+    """`cmr-hf info`: versions, device, embedded models with licence and what they were measured to do, samples."""
     import torch
     import transformers
 
@@ -42,34 +41,18 @@ def _licence(folder: Path) -> str:
 
 
 def _lines(file: Path) -> list[str]:
-    """What a model's results say in short: Dice, or of a classifier and of landmarks the means over all."""
-    found = _dice_lines(file)
-    if found or not file.is_file():
-        return found
+    """What a model's results say in short: a line for each data set and metric, all classes of it in a row."""
+    if not file.is_file():
+        return ["not measured"]
+    from ..publishing.measured import metric_name
     from ..publishing.tables import short_numbers
 
-    told = short_numbers(json.loads(file.read_text(encoding="utf-8")))
-    return [f"{one.data} {one.side}: {one.name} {one.shown}" for one in told]
-
-
-def _dice_lines(file: Path) -> list[str]:
-    """Every entry of a results file whose name contains "dice", as `where: class value, …`."""
-    if not file.is_file():
-        return ["Dice not measured"]
-
-    def walk(value: Any, where: tuple[str, ...]) -> list[str]:
-        if not isinstance(value, dict):
-            number = isinstance(value, (int, float)) and any("dice" in part.lower() for part in where)
-            return [f"{' '.join(where)}: {value:.3f}"] if number else []
-        if value and all(isinstance(v, (int, float)) for v in value.values()):
-            named = any("dice" in part.lower() for part in where)
-            scores = ", ".join(
-                f"{name} {score}" if isinstance(score, int) else f"{name} {score:.3f}" for name, score in value.items()
-            )
-            return [f"{' '.join(where)}: {scores}"] if named else []
-        return [line for name, inner in value.items() for line in walk(inner, (*where, str(name)))]
-
     try:
-        return walk(json.loads(file.read_text()), ()) or ["Dice not measured"]
+        told = short_numbers(json.loads(file.read_text(encoding="utf-8")))
     except json.JSONDecodeError:
         return [f"{file.name} is not readable"]
+    rows: dict[str, list[str]] = {}
+    for one in told:
+        what = ", ".join((metric_name(one.metric), *one.of[:-1]))
+        rows.setdefault(f"{one.data}, {one.side}: {what}", []).append(f"{one.of[-1]} {one.shown}")
+    return [f"{row}: {', '.join(values)}" for row, values in rows.items()] or ["not measured"]

@@ -45,8 +45,8 @@ def family_table(family: Mapping[str, Mapping[str, Any]]) -> str:
     """What each model was measured by, in short, as one Markdown table.
 
     Args:
-        family (mapping of `str` to `dict`): model → its `results.json`. Told are Dice per volume, the balanced accuracy
-            (the mean of the classes) and the AUC of classifiers, and the median distance of landmarks.
+        family (mapping of `str` to `dict`): model → its `results.json`. Told are Dice per volume or patient, the balanced
+            accuracy (the mean of the classes) and the AUC of classifiers, and the median distance of landmarks.
     """
     lines = ["| model | measured on | what | value |", "|---|---|---|---|"]
     for name, results in family.items():
@@ -63,8 +63,8 @@ def short_numbers(results: Mapping[str, Any]) -> list[Number]:
 def _is_short(number: Number) -> bool:
     if number.side == "validation" or number.value is None:
         return False
-    short = {"dice": "per volume", "accuracy": "mean of classes", "auc": "all"}
-    return number.metric == "median_distance_mm" or short.get(number.metric, "") in number.of
+    short = {"dice": ("per volume", "per patient"), "accuracy": ("mean of classes",), "auc": ("all",)}
+    return number.metric == "median_distance_mm" or any(one in number.of for one in short.get(number.metric, ()))
 
 
 def _cell(entry: dict) -> str:
