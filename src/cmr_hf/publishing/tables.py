@@ -45,8 +45,8 @@ def family_table(family: Mapping[str, Mapping[str, Any]]) -> str:
     """What each model was measured by, in short, as one Markdown table.
 
     Args:
-        family (mapping of `str` to `dict`): model → its `results.json`. Told are Dice per volume or patient, the balanced
-            accuracy (the mean of the classes) and the AUC of classifiers, and the median distance of landmarks.
+        family (mapping of `str` to `dict`): model → its `results.json`. Told are Dice per volume or patient, the
+            balanced accuracy (the mean of the classes) and the AUC of classifiers, the median distance of landmarks.
     """
     lines = ["| model | measured on | what | value |", "|---|---|---|---|"]
     for name, results in family.items():
