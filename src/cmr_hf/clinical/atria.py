@@ -6,12 +6,23 @@ taken from the masks: the line through the pixels of the atrium that touch its v
 valve leaves a gap. The largest volume over time is the atrium's; the least and the emptying fraction come with it.
 
 Sources of error: the outline (± half a pixel with 95 %), the valve plane (± 2 mm with 95 %), how far areas miss their
-own smooth course over the cycle (`courses`), and the shape: one plane does not show the other, so 15 % (sd) is added,
-as an assumption, to volumes but not to areas. Where the areas keep to no smooth course, the masks of single phases are
-not to be believed, and the least volume and the emptying fraction, which hang on such phases, are refused.
+own smooth course over the cycle (`courses`), and for volumes what one plane does not show. Where the areas keep to no
+smooth course, the masks of single phases are not to be believed, and the least volume and the emptying fraction, which
+hang on such phases, are refused.
+
+A four-chamber view runs along the axis of the left ventricle, not of the atria. Where it passes beside an atrium's
+middle, area and length are too small, and the volume much too small. In 48 phantoms (seeds from 60000, true masks)
+areas are right within 4 %, yet the volume of the left atrium is 10 % too small on average: 5 % too large where it
+passes within 4 mm of the middle, 2 and 9 % too small at 4 to 7 and 7 to 10 mm, 26 % at 10 to 13 mm. In patients even
+two standard planes find 13 ml less than short-axis stacks do (limits of agreement -37 to +11 ml; 108 patients, Tondi et
+al., J Cardiovasc Magn Reson 2023;25:10), or 80 for 99 ml, with emptying fractions of 55 for 48 % (Wandelt et al., Int J
+Cardiovasc Imaging 2017, doi 10.1007/s10554-017-1160-9). The value stays the formula's, as every reader's is; the
+interval of a volume lies round a truth that is larger by `BESIDE`, by factors, as wide as `SHAPE` says. What the plane
+shows also changes over the cycle, as the valve moves and the plane stays: `CHANGE` is each moment's own, and what
+makes emptying fractions unsure.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +30,7 @@ import numpy as np
 from .courses import Course, smooth_course
 from .curves import find_phases, perimeters_mm
 from .optional import ndimage
-from .quantities import BORDER_PIXELS, Measure, combine
+from .quantities import BORDER_PIXELS, Z_95, Measure, combine
 from .volumes import LV, RV
 
 LA, RA = 4, 5
@@ -28,7 +39,10 @@ MOST_GAP_MM = 12.0  # between atrium and ventricle: wider, and nothing shows the
 BAND_MM = 3.0  # of the atrium beside the valve that the valve plane is fitted to
 LEAST_CM2 = 2.0
 PLANE_MM = 1.0  # standard deviation of where the valve plane lies
-SHAPE = 0.15  # relative standard deviation of a single-plane volume
+# of a single-plane volume, logarithms, chosen on phantoms: how much larger the truth is, and its standard deviation
+BESIDE = 0.15
+SHAPE = {"la": 0.25, "ra": 0.35}
+CHANGE = {"la": 0.05, "ra": 0.07}  # of that, at either moment for itself
 METHOD = "single plane, 8 A² / (3 π L), four-chamber view"
 
 
@@ -244,8 +258,16 @@ def _volume(
     parts = {
         f"{name} border": one.volume_ml * border,
         f"{name} valve plane, {which}": one.volume_ml * plane,
-        f"{name} shape": one.volume_ml * SHAPE,
+        f"{name} shape": one.volume_ml * SHAPE[name],
+        f"{name} shape, {which}": one.volume_ml * CHANGE[name],
         f"{name} phase to phase, {which}": one.volume_ml * 2 * spread,
     }
     about = about | {"source": f"{about['source']}, phase {phase + 1}".lstrip(", ")}
-    return Measure.of(one.volume_ml, "ml", parts, least=0.0, **about)
+    made = Measure.of(one.volume_ml, "ml", parts, least=0.0, **about)
+    return replace(made, interval=_by_factors(made.value, made.sd))
+
+
+def _by_factors(value: float, sd: float) -> tuple[float, float]:
+    """Within which the true volume lies with 95 %: a plane beside the middle shows too little, never too much."""
+    reach = Z_95 * sd / value
+    return value * float(np.exp(min(BESIDE - reach, 0.0))), value * float(np.exp(BESIDE + reach))
