@@ -11,11 +11,11 @@ from cmr_hf.finetuning.controls import PlainUNet
 from cmr_hf.finetuning.crops import ImageCollator, ImageSamples
 from cmr_hf.finetuning.models import HEADS, NotMeasuredError, build_model, fingerprint, merge_lora, untrained
 from cmr_hf.finetuning.tasks import balanced
-from cmr_hf.finetuning.trainer import ClassificationTrainer, FreshDraws, layer_scales
+from cmr_hf.finetuning.trainer import ClassificationTrainer, FreshDraws, SegmentationTrainer, layer_scales
 from tests.finetuning.mini_set import VIT, mini_recipe
 from tests.finetuning.test_augmentation import OFF
 from tests.finetuning.test_crops import sample
-from tests.model_factory import names, randomised, tiny_classifier, tiny_encoder, tiny_processor
+from tests.model_factory import names, randomised, tiny_classifier, tiny_encoder, tiny_processor, tiny_segmenter
 
 FIELDS = {name: value for name, value in VIT.items() if name != "model_type"}
 PIXELS = torch.linspace(-1, 1, 2 * 3 * 64 * 64).reshape(2, 3, 64, 64)
@@ -174,6 +174,22 @@ def test_learning_rates_fall_from_block_to_block(tmp_path):
     assert all(rate == pytest.approx(0.1 * scales[name]) for name, (rate, _) in rates.items())
     assert rates["classifier.weight"][1] == 0.2
     assert rates["classifier.bias"][1] == rates["backbone.layernorm.weight"][1] == 0.0
+
+
+def test_the_last_layer_of_a_decoder_may_learn_faster(tmp_path):
+    model = tiny_segmenter()
+    trainer = SegmentationTrainer(
+        model=model,
+        args=TrainingArguments(str(tmp_path), report_to="none", use_cpu=True, learning_rate=0.01),
+        processor=tiny_processor(),
+        eval_stacks=[],
+        last_layer_rate=10,
+    )
+    rates = {id(p): group["lr"] for group in trainer.create_optimizer().param_groups for p in group["params"]}
+    found = {name: rates[id(p)] for name, p in model.named_parameters()}
+    last = ("decoder.classifier.weight", "decoder.classifier.bias")
+    assert all(found[name] == pytest.approx(0.1) for name in last)
+    assert {rate for name, rate in found.items() if name not in last} == {0.01}
 
 
 def test_two_small_batches_are_one_large_one(tmp_path):

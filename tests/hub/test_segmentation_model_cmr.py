@@ -37,6 +37,16 @@ def test_every_trainable_parameter_gets_a_gradient_and_moves(decoder, patch):
     assert not [name for name, parameter in model.named_parameters() if parameter.grad is None]
 
 
+def test_a_new_decoder_starts_as_convolutions_do_and_the_encoder_as_transformers_do():
+    torch.manual_seed(0)
+    model = CMRForSemanticSegmentation(tiny_config())
+    convolutions = [one for one in model.decoder.modules() if isinstance(one, torch.nn.Conv2d)]
+    for one in convolutions:
+        expected = (2 / one.weight[0].numel()) ** 0.5  # He et al. 2015, all but a ReLU
+        assert one.weight.std().item() == pytest.approx(expected, rel=0.5)
+    assert model.backbone.embeddings.patch_embeddings.projection.weight.std().item() == pytest.approx(0.02, rel=0.1)
+
+
 @pytest.mark.parametrize("decoder", ["unetr", "hybrid"])
 def test_the_image_reaches_every_pixel_and_the_transformer_reaches_the_logits(decoder):
     model = tiny_segmenter(decoder)

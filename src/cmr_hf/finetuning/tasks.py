@@ -215,6 +215,7 @@ def build_trainer(
         processor=processor,
         weights=material.weights,
         layer_decay=recipe.layer_decay,
+        last_layer_rate=recipe.last_layer_rate,
         callbacks=[FreshDraws(collator, training.seed)],
         **{validation: material.validation},
         **more,

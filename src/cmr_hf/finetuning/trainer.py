@@ -36,6 +36,7 @@ class CMRTrainer(Trainer, ABC):
             a pass.
         layer_decay (`float`, defaults to 1.0): learning rate of each block of the encoder over that of the next one,
             the head's being the highest (Clark et al. 2020; Bao et al. 2022).
+        last_layer_rate (`float`, defaults to 1.0): learning rate of a decoder's last layer over that of the rest.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class CMRTrainer(Trainer, ABC):
         eval_samples: Sequence[Any],
         weights: torch.Tensor | None = None,
         layer_decay: float = 1.0,
+        last_layer_rate: float = 1.0,
         **kwargs,
     ):
         super().__init__(*args, processing_class=processor, eval_dataset=list(eval_samples), **kwargs)
@@ -53,6 +55,7 @@ class CMRTrainer(Trainer, ABC):
         self.eval_samples = list(eval_samples)
         self.weights = weights
         self.layer_decay = layer_decay
+        self.last_layer_rate = last_layer_rate
 
     def loss_of(self, model: torch.nn.Module, inputs: dict[str, Any]) -> tuple[torch.Tensor, Any]:
         """Loss of a batch, and what the model gave; the model's own by default."""
@@ -68,13 +71,14 @@ class CMRTrainer(Trainer, ABC):
         return (loss, outputs) if return_outputs else loss
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
-        if self.layer_decay == 1.0 or self.optimizer is not None:
+        if self.layer_decay == self.last_layer_rate == 1.0 or self.optimizer is not None:
             return super().create_optimizer(*args, **kwargs)
         kind, settings = self.get_optimizer_cls_and_kwargs(self.args, self.model)
         decays = set(self.get_decay_parameter_names(self.model))
         rate = settings.pop("lr")
         groups: dict[tuple[float, bool], dict[str, Any]] = {}
         scales = layer_scales(self.model, self.layer_decay)
+        scales |= {name: self.last_layer_rate for name in scales if name.startswith("decoder.classifier.")}
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
                 key = scales[name], name in decays

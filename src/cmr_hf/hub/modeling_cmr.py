@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
+from transformers import initialization as init
 from transformers.modeling_outputs import (
     BaseModelOutput,
     BaseModelOutputWithPooling,
@@ -136,6 +137,13 @@ class CMRModelWithDecoder(CMRModelWithHead):
         self.backbone = build_encoder(config)
         self.decoder = build_decoder(config)
         self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Convolutions start as He et al. 2015 have them; with transformers' 0.02 a decoder hardly learns at first."""
+        super()._init_weights(module)
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            init.kaiming_normal_(module.weight, a=0.01)
 
     def maps(
         self, pixel_values: torch.Tensor, encoder_outputs: BaseModelOutput | None, **kwargs
