@@ -15,9 +15,13 @@ strength is that of the cross-validation, whose rows go to `output_dir/folds` in
 import argparse
 import json
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch.nn import Module
 
 from cmr_hf.data.experiments import samples_of
 from cmr_hf.evaluation import tables
@@ -70,6 +74,112 @@ def rows_of(samples: list[dict], chances: torch.Tensor, names: dict[int, str]) -
     return rows
 
 
+@dataclass
+class Candidates:
+    """What a head may learn from and is judged on, as a frozen encoder sees it.
+
+    Attributes:
+        samples: of the training patients, then of those of validation.
+        learnt (`int`): how many of them are of training patients.
+        taken (`FrozenFeatures`): of all samples.
+        own (`torch.BoolTensor` of shape `(samples,)`): `False` for a neighbour's slice, which nobody is judged on.
+    """
+
+    samples: list[dict]
+    learnt: int
+    taken: FrozenFeatures
+    own: torch.Tensor
+
+    @property
+    def of_training(self) -> torch.Tensor:
+        return torch.arange(len(self.samples)) < self.learnt
+
+
+def candidates_of(
+    recipe: RecipeArguments, model: Module, processor: CMRImageProcessor, options: argparse.Namespace, seed: int
+) -> Candidates:
+    """Reads both sides and runs the encoder once over all of it."""
+    learnt = samples_on(recipe, "train", recipe.neighbours)
+    held = samples_on(recipe, "validation", recipe.neighbours if options.folds else 0)
+    print(f"{len(learnt)} samples to learn from, {len(held)} to choose on, neighbours' slices among them")
+    samples = learnt + held
+    taken = FrozenFeatures(model, processor, samples, Augmentation(**recipe.augmentation), options.copies, seed)
+    return Candidates(samples, len(learnt), taken, torch.tensor([not sample.get("shift") for sample in samples]))
+
+
+def judged_on_validation(
+    given: Candidates, classes: int, strengths: Sequence[float], balance: bool
+) -> tuple[dict[float, torch.Tensor], torch.Tensor]:
+    """Chances of each strength's layer for the validation samples, and the mask of those samples."""
+    held = ~given.of_training
+    fitted = {one: given.taken.fit(given.of_training, classes, one, balance) for one in strengths}
+    return {one: answers(layer, given.taken, held) for one, layer in fitted.items()}, held
+
+
+def judged_out_of_fold(
+    given: Candidates, classes: int, strengths: Sequence[float], balance: bool, folds: Mapping[str, int]
+) -> tuple[dict[float, torch.Tensor], torch.Tensor]:
+    """Chances of each strength for every patient's own samples, by the layers that did not see the patient."""
+    places = torch.tensor([folds[patient] for patient in given.taken.patients])
+    found = {}
+    for strength in strengths:
+        chances = torch.zeros(len(given.samples), classes)
+        for fold in range(max(folds.values()) + 1):
+            layer = given.taken.fit(places != fold, classes, strength, balance)
+            chances[places == fold] = answers(layer, given.taken, places == fold)
+        found[strength] = chances[given.own]
+    return found, given.own
+
+
+def save_head(
+    best: Path, model: Module, processor: CMRImageProcessor, given: Candidates, record: Mapping[str, Any]
+) -> None:
+    """The model, its processor and how it came about."""
+    model.save_pretrained(best)
+    processor.save_pretrained(best)
+    samples, held = given.samples, given.samples[given.learnt :]
+    of_training = samples if record["folds"] else samples[: given.learnt]
+    sides = {"train_patients": of_training, "validation_patients": held}
+    whole = dict(record) | {
+        name: sorted({f"{one['source']} {one['patient']}" for one in side}) for name, side in sides.items()
+    }
+    whole |= {
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "trained_parameters": sum(parameter.numel() for parameter in model.classifier.parameters()),
+        "encoder_sha256": fingerprint(model),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
+    (best / "training.json").write_text(json.dumps(whole, indent=1), encoding="utf-8")
+
+
+def save_folds(
+    output: Path,
+    recipe: RecipeArguments,
+    given: Candidates,
+    chances: torch.Tensor,
+    arm: str,
+    folds: int,
+    parameters: int,
+) -> None:
+    """The rows of a cross-validation, for the tables of `training/evaluate.py`."""
+    datasets = sorted({one["source"] for one in given.samples})
+    patients = len(set(given.taken.patients))
+    about = {
+        "model": output.name,
+        "datasets": datasets,
+        "data": tables.data_label(recipe.chosen, datasets),
+        "side": "out of fold",
+        "classes": list(recipe.id2label.values()),
+        "parameters": parameters,
+        "notes": [f"{folds} folds of {patients} training and validation patients; the strength of the penalty was "
+                  "chosen on the same folds"],
+    }  # fmt: skip
+    judged = [one for one, alone in zip(given.samples, given.own.tolist(), strict=True) if alone]
+    rows = rows_of(judged, chances, recipe.id2label)
+    save(Measurement(kind_of(recipe.chosen), arm, recipe.experiment, rows, about), output / "folds")
+
+
 def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     values = overridden(recipe_values(options.config), options.overrides)
@@ -80,45 +190,28 @@ def main(arguments: list[str] | None = None) -> None:
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     started = time.monotonic()
-    names, classes = recipe.id2label, len(recipe.id2label)
-    model = build_model(recipe)
-    processor = CMRImageProcessor(**recipe.processor)
-    settings = Augmentation(**recipe.augmentation)
-    learnt = samples_on(recipe, "train", recipe.neighbours)
-    held = samples_on(recipe, "validation", recipe.neighbours if options.folds else 0)
-    samples = learnt + held
-    own = torch.tensor([not sample.get("shift") for sample in samples])  # not a neighbour's slice: to judge on
-    print(f"{len(learnt)} samples to learn from, {len(held)} to choose on, neighbours' slices among them")
 
-    taken = FrozenFeatures(model, processor, samples, settings, options.copies, training.seed)
-    of_training = torch.arange(len(samples)) < len(learnt)
-    found: dict[float, torch.Tensor] = {}
+    # ---- what the frozen encoder sees
+    model, processor = build_model(recipe), CMRImageProcessor(**recipe.processor)
+    given = candidates_of(recipe, model, processor, options, training.seed)
+
+    # ---- the strength of the penalty
+    classes = len(recipe.id2label)
+    fixed = given, classes, options.strengths, recipe.balance
     if options.folds:
-        label_of = dict(zip(taken.patients, taken.labels.tolist(), strict=True))
-        folds = folds_of(label_of, options.folds, training.seed)
-        places = torch.tensor([folds[patient] for patient in taken.patients])
-        judged = own
-        for strength in options.strengths:
-            chances = torch.zeros(len(samples), classes)
-            for fold in range(options.folds):
-                layer = taken.fit(places != fold, classes, strength, recipe.balance)
-                chances[places == fold] = answers(layer, taken, places == fold)
-            found[strength] = chances[own]
+        label_of = dict(zip(given.taken.patients, given.taken.labels.tolist(), strict=True))
+        found, judged = judged_out_of_fold(*fixed, folds_of(label_of, options.folds, training.seed))
     else:
-        judged = ~of_training
-        for strength in options.strengths:
-            layer = taken.fit(of_training, classes, strength, recipe.balance)
-            found[strength] = answers(layer, taken, judged)
-    scores = {one: balanced(chances, taken.labels[judged], classes) for one, chances in found.items()}
+        found, judged = judged_on_validation(*fixed)
+    scores = {one: balanced(chances, given.taken.labels[judged], classes) for one, chances in found.items()}
     strength = max(scores, key=scores.__getitem__)
     print("balanced accuracy by strength: " + ", ".join(f"{one:g}: {score:.3f}" for one, score in scores.items()))
 
-    everyone = torch.ones(len(samples), dtype=torch.bool)
-    layer = taken.fit(everyone if options.folds else of_training, classes, strength, recipe.balance)
+    # ---- the head, and how it came about
+    everyone = torch.ones(len(given.samples), dtype=torch.bool)
+    layer = given.taken.fit(everyone if options.folds else given.of_training, classes, strength, recipe.balance)
     model.classifier.load_state_dict(layer.state_dict())
-    best = Path(training.output_dir) / "best"
-    model.save_pretrained(best)
-    processor.save_pretrained(best)
+    output = Path(training.output_dir)
     record = {
         "recipe": values,
         "experiment": recipe.experiment,
@@ -131,32 +224,12 @@ def main(arguments: list[str] | None = None) -> None:
         "folds": options.folds,
         "validation": {"eval_balanced_accuracy": scores[strength]},
         "by_strength": {f"{one:g}": score for one, score in scores.items()},
-        "train_patients": sorted(
-            {f"{one['source']} {one['patient']}" for one in (samples if options.folds else learnt)}
-        ),
-        "validation_patients": sorted({f"{one['source']} {one['patient']}" for one in held}),
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "trained_parameters": sum(parameter.numel() for parameter in model.classifier.parameters()),
-        "encoder_sha256": fingerprint(model),
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
     }
-    (best / "training.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+    save_head(output / "best", model, processor, given, record)
     if options.folds:
-        datasets = sorted({one["source"] for one in samples})
-        about = {
-            "model": Path(training.output_dir).name,
-            "datasets": datasets,
-            "data": tables.data_label(recipe.chosen, datasets),
-            "side": "out of fold",
-            "classes": list(names.values()),
-            "parameters": record["parameters"],
-            "notes": [f"{options.folds} folds of {len(label_of)} training and validation patients; the strength of the "
-                      "penalty was chosen on the same folds"],
-        }  # fmt: skip
-        rows = rows_of([one for one, alone in zip(samples, own.tolist(), strict=True) if alone], found[strength], names)
-        save(Measurement(kind_of(recipe.chosen), options.arm, recipe.experiment, rows, about), best.parent / "folds")
-    print(f"{scores[strength]:.3f} with strength {strength:g}: {best}")
+        size = sum(parameter.numel() for parameter in model.parameters())
+        save_folds(output, recipe, given, found[strength], options.arm, options.folds, size)
+    print(f"{scores[strength]:.3f} with strength {strength:g}: {output / 'best'}")
 
 
 if __name__ == "__main__":

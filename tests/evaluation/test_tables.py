@@ -230,6 +230,14 @@ def test_without_the_proposed_arm_all_arms_are_compared():
     assert len(pairs) == 3
 
 
+def test_arms_of_another_set_up_are_compared_among_themselves():
+    arms = (PROPOSED, "random ViT", f"{PROPOSED} (short run)", "random ViT (short run)", "plain U-Net (short run)")
+    results = build([segmentation(arm=arm, gain=0.01 * k) for k, arm in enumerate(arms)])
+    pairs = {(test["first"], test["second"]) for test in results["tests"]}
+    short = {(f"{PROPOSED} (short run)", f"{arm} (short run)") for arm in ("random ViT", "plain U-Net")}
+    assert pairs == short | {(PROPOSED, "random ViT")}
+
+
 def test_arms_on_other_data_stand_on_lines_of_their_own():
     other = detection(arm=BASELINE, side="test", first=20)
     results = build([detection(), other])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict
+from itertools import combinations
 from typing import Any
 
 from ..data.experiments import EXPERIMENTS, Experiment
@@ -164,7 +165,7 @@ def _table_4(lines: list[Line]) -> list[Line]:
 
 
 def _tests(parts: list[Measurement]) -> list[dict[str, Any]]:
-    """Every arm against the proposed one on the same data, or against each other where that is not there."""
+    """Every arm against the proposed one of its set-up on the same data, or against each other where there is none."""
     tests = []
     for chosen in EXPERIMENTS.values():
         for data, own in _strata(chosen, parts).items():
@@ -181,10 +182,18 @@ def _tests(parts: list[Measurement]) -> list[dict[str, Any]]:
 
 
 def _pairs(own: list[Measurement]) -> list[tuple[Measurement, Measurement]]:
-    proposed = [one for one in own if one.arm == PROPOSED]
-    if proposed:
-        return [(proposed[0], other) for other in own if other is not proposed[0]]
-    return [(own[i], own[j]) for i in range(len(own)) for j in range(i + 1, len(own))]
+    """Arms of one set-up: what stands in brackets after an arm's name, "(short run)" say, is another set-up."""
+    groups: dict[str, list[Measurement]] = {}
+    for one in own:
+        groups.setdefault(one.arm.partition(" (")[2], []).append(one)
+    pairs = []
+    for group in groups.values():
+        first = next((one for one in group if one.arm.partition(" (")[0] == PROPOSED), None)
+        if first is not None:
+            pairs += [(first, other) for other in group if other is not first]
+        else:
+            pairs += list(combinations(group, 2))
+    return pairs
 
 
 def _beyond(parts: list[Measurement]) -> list[Line]:
