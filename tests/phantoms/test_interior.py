@@ -44,11 +44,13 @@ def test_papillary_muscles_are_free_at_the_base_and_stand_on_the_wall_towards_th
 
 
 def test_trabeculae_thin_out_from_the_wall_and_end_at_their_reach():
-    depth = torch.linspace(0, 8, 400).repeat(50, 1)
+    depth = torch.linspace(0, 16, 400).repeat(50, 1)
     place = torch.arange(50.0)[:, None] * 9 + 0 * depth
     move = torch.zeros(50, 1)
-    rough, coarse = (noise_at(depth, place, place, wave, move) for wave in (5.5, 11.0))
-    found = strands(depth, torch.full_like(depth, 5.0), rough, coarse).float()
-    share = [found[:, part].mean() for part in (depth[0] < 1, (depth[0] > 2) & (depth[0] < 3), depth[0] > 6)]
-    assert share[0] > 0.3 > share[1] > 0
+    ridge, coarse = noise_at(0 * depth, place, place, 6.0, move), noise_at(depth, place, place, 11.0, move)
+    found = strands(depth, torch.full_like(depth, 5.0), ridge, coarse).float()
+    share = [found[:, part].mean() for part in (depth[0] < 1, (depth[0] > 3) & (depth[0] < 5), depth[0] > 11.5)]
+    assert share[0] > 0.5 > share[1] > 0
     assert share[2] == 0
+    row = found[:, depth[0] < 1].diff(dim=1)
+    assert (row > 0).float().mean() < 0.01, "ridges stand on the wall"

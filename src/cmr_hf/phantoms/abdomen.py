@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .noise import noise_at
 from .tissues import Tissue
 from .trees import vessel_distance
 
@@ -21,7 +20,7 @@ def diaphragm(x: Tensor, y: Tensor, heart: Heart, field: Fields) -> Tensor:
     one = heart.traits
     top = one.position_mm[:, 2:] - 36 + 6 * one.habitus[:, 5:6]
     right = 20 - 0.0035 * ((x + 70).square() + (y - 5).square())
-    left = 12 - 0.0040 * ((x - 70).square() + (y - 5).square())
+    left = 12 - 16 * (0.5 + 0.5 * one.habitus[:, 4:5]) - 0.0050 * ((x - 70).square() + (y - 5).square())
     between = 8.0  # mm over which one dome goes over into the other
     both = torch.logaddexp(right / between, left / between) * between
     roof = top + both.clamp(min=-120) + 3 * field.wide + 0.8 * field.detail
@@ -78,13 +77,13 @@ def _organs(
     _stomach(tissue, below & (depth > 4.5 + field.detail), bx, by, bz, top, own, field)
     spleen = ((bx - 108) / 26).square() + ((by - 48) / 36).square() + ((bz - top + 30) / 44).square()
     tissue.masked_fill_(below & (spleen < 1), int(Tissue.SPLEEN))
-    edge = 25 + 75 * own[:, 0]  # how far the left lobe reaches
+    edge = -25 + 80 * own[:, 0]  # how far the left lobe reaches
     floor = top - 95 + 0.55 * (bx + 60).clamp(min=0) + 14 * (own[:, 1] - 0.5)
-    liver = below & (bx + 0.35 * (depth - 20) < edge) & (bz > floor)
+    liver = below & (bx + 0.6 * (depth - 20) < edge) & (bz > floor)
     tissue.masked_fill_(liver, int(Tissue.LIVER))
     root = torch.cat([torch.full_like(top, -35.0), torch.full_like(top, 10.0), top - 25], dim=1)
     vessels = vessel_distance(points, root, own[:, 2:5, 0], 1.1)
-    tissue.masked_fill_(liver & (vessels < -0.5 + margin_mm), int(Tissue.VESSEL))
+    tissue.masked_fill_(liver & (vessels < -0.9 + margin_mm), int(Tissue.VESSEL))
 
 
 def _bowel(tissue: Tensor, below: Tensor, x: Tensor, y: Tensor, z: Tensor, field: Fields, own: Tensor) -> None:
@@ -105,12 +104,15 @@ def _stomach(
     far = ((x - 62 - 14 * own[:, 7]) / 38).square() + ((y + 4) / 40).square() + ((z - middle) / 30).square()
     inward = (size - far.sqrt()) * 34  # mm under its outer face
     stomach = below & (inward > 0)
-    folds = noise_at(x, y, z, 8.0, 200 * own[:, 8])
+    angle = torch.atan2(y + 4, x - 62 - 14 * own[:, 7])
+    count = 5 + (7 * own[:, 8]).floor()  # whole numbers, so that the last fold meets the first
+    folds = torch.sin(count * angle + 0.05 * z + 1.2 * field.second) + 0.3 * field.fine
     tissue.masked_fill_(stomach, int(Tissue.GUT))
-    empty = own[:, 9] < 0.35  # then the folds fill it
-    lumen = stomach & (inward > 3.0 + torch.where(empty, 5.5, 1.6) * (folds + 0.4).clamp(min=0))
+    empty = own[:, 9] < 0.5  # then the folds fill it
+    lumen = stomach & (inward > 3.0 + torch.where(empty, 8.0, 2.0) * (folds + 0.6).clamp(min=0))
     tissue.masked_fill_(lumen, int(Tissue.STOMACH))
-    food = lumen & (own[:, 10] > 0.4) & (folds + 0.7 * field.fine > 0.2)
+    tissue.masked_fill_(lumen & (own[:, 13] < 0.35), int(Tissue.FLUID))
+    food = lumen & (own[:, 10] > 0.4) & (field.detail + 0.7 * field.fine > 0.2)
     tissue.masked_fill_(food, int(Tissue.GUT))
     level = -30 + 60 * own[:, 11]
     tissue.masked_fill_(lumen & (y < level - 18) & (own[:, 12] < 0.6), int(Tissue.AIR))

@@ -17,7 +17,7 @@ from dataclasses import fields
 import torch
 from torch import Tensor
 
-from .chest import body_tissue, skin_depth, wall_mm
+from .chest import body_tissue, skin_depth, upright, wall_mm
 from .deformation import Deformation
 from .places import Phase, Site, Wall
 from .population import DENSITY_G_PER_ML, DISEASES, Traits, draw_traits
@@ -180,28 +180,35 @@ class Heart:
         """
         away = torch.remainder(site.angle - self.traits.rv_angle[:, None] + torch.pi, 2 * torch.pi) - torch.pi
         across = away / self.rv_half_angle(site.height)  # -1 anterior, 1 inferior insertion
-        full = 2.4 + 3.0 * self.own[:, 1:2]  # the larger, the flatter the free wall and the sharper its corners
-        end = 0.5 + 0.35 * self.own[:, 2:3]
+        full = 2.2 + 2.2 * self.own[:, 1:2]  # the larger, the flatter the free wall and the sharper its corners
+        full = torch.where(across > 0, full + 1.0 + 2.5 * self.own[:, 3:4], full)  # sharpest is the inferior one
+        end = 0.5 + 0.3 * self.own[:, 2:3]
         rest = (1 - across.abs().clamp(max=1).pow(full)).clamp(min=1e-9).pow(end)
-        skew = 1 + (0.1 + 0.7 * self.own[:, 3:4]) * across * (1 - across.square()).clamp(min=0)
-        there = (across.abs() < 1) & (site.height < self.rv_end[:, None])
+        skew = 1 + (0.1 + 0.7 * self.own[:, 3:4]) * across * (1 - 0.7 * across.square()).clamp(min=0)
+        there = (across.abs() < 1) & (site.height < self.rv_end[:, None]) & (site.height >= self.rv_start[:, None])
         return rest * self.rv_taper(site.height) * skew * site.fields.right * there
 
     def rv_taper(self, height: Tensor) -> Tensor:
         """What the right ventricle keeps of its thickness towards its tip, 1 at the base; of the shape of `height`."""
         one = self.numbers(34, 4)
-        lower = (height / self.rv_end[:, None]).clamp(0, 1).pow(1.5 + 1.5 * one[:, 2:3])
-        return (1 - lower).clamp(min=1e-9).pow(0.3 + 0.35 * one[:, 3:4])
+        lower = (height / self.rv_end[:, None]).clamp(0, 1).pow(2.0 + 2.0 * one[:, 2:3])
+        return (1 - lower).clamp(min=1e-9).pow(0.3 + 0.25 * one[:, 3:4])
 
     @property
     def rv_end(self) -> Tensor:
         """Height of the tip of the right ventricle, 0 valve plane and 1 epicardial apex, shape `(batch,)`."""
-        return 0.80 + 0.16 * self.numbers(34, 1)[:, 0]
+        return 0.84 + 0.14 * self.numbers(34, 1)[:, 0]
+
+    @property
+    def rv_start(self) -> Tensor:
+        """Height at which the right ventricle begins, shape `(batch,)`: its valve lies deeper than the left one's, in
+        some hearts so deep that the first slice of the left ventricle shows none of it."""
+        return (0.16 * self.numbers(34, 5)[:, 4] - 0.06).clamp(min=0)
 
     def rv_half_angle(self, height: Tensor) -> Tensor:
         """Angle in radians between the middle of the right ventricle and either insertion, at each height; it narrows
         towards the apex, in some hearts to less than half."""
-        narrow = 0.05 + 0.5 * self.numbers(34, 2)[:, 1:]
+        narrow = 0.45 * self.numbers(34, 2)[:, 1:]
         return self.traits.rv_width[:, None] * (1 - narrow * height.clamp(0, 1).pow(1.5))
 
     # ---- time
@@ -286,7 +293,7 @@ class Heart:
         gap = 5 * self.own[:, 7]
         self.front_mm = torch.zeros_like(gap)
         for _ in range(4):
-            depth = skin_depth(place[..., 0], place[..., 1] - self.front_mm[:, None], self.traits.chest_mm)
+            depth = skin_depth(place[..., 0], upright(place, self), self.traits.chest_mm)
             self.front_mm = self.front_mm - gap + (depth - wall_mm(self)).amin(1)
         self.front_mm = self.front_mm.clamp(-40, 40)
 

@@ -49,23 +49,34 @@ def body_tissue(points: Tensor, heart: Heart, margin_mm: float = 0.0) -> Tensor:
     Vessels of lung and liver are wider by `margin_mm`, so that a coarse grid misses none.
     """
     tissue = torch.zeros(points.shape[:2], dtype=torch.uint8, device=points.device)
-    x, y, _ = points.unbind(2)
+    x = points[..., 0]
     chest = heart.traits.chest_mm
-    skin = skin_depth(x, y - heart.front_mm[:, None], chest)
+    y = upright(points, heart)
+    skin = skin_depth(x, y, chest)
     with _part(tissue, skin > -_UNEVEN_MM) as (few, near):
-        _trunk(few, points[:, near], skin[:, near], heart, margin_mm)
+        _trunk(few, points[:, near], y[:, near], skin[:, near], heart, margin_mm)
     with _part(tissue, x.abs() > chest[:, :1] + 4) as (few, near):
-        _arms(few, x[:, near], y[:, near] - heart.front_mm[:, None], chest[:, :1])
+        _arms(few, x[:, near], y[:, near], chest[:, :1])
     return tissue
 
 
-def _trunk(tissue: Tensor, points: Tensor, skin: Tensor, heart: Heart, margin_mm: float) -> None:
-    """Paints what is under the skin, whose depth is `skin` on average, over `tissue` of shape `(b, n)`, in place."""
-    x, y, z = points.unbind(2)
+def upright(points: Tensor, heart: Heart) -> Tensor:
+    """How far behind the middle of the body points of shape `(b, n, 3)` lie, mm, as if its front were upright: the
+    breastbone falls back towards the neck, the back does not."""
+    one = heart.traits
+    y = points[..., 1] - heart.front_mm[:, None]
+    slope = 0.30 + 0.14 * one.habitus[:, 0:1]
+    front = (0.5 - 0.6 * y / one.chest_mm[:, 1:]).clamp(0, 1)
+    return y - slope * front * (points[..., 2] - one.position_mm[:, 2:]).clamp(-90, 90)
+
+
+def _trunk(tissue: Tensor, points: Tensor, y: Tensor, skin: Tensor, heart: Heart, margin_mm: float) -> None:
+    """Paints what is under the skin, whose depth is `skin` on average, over `tissue` of shape `(b, n)`, in place; `y`
+    is that of `upright`."""
+    x, z = points[..., 0], points[..., 2]
     place = 150 * heart.traits.habitus[:, 7:8]
     wide, detail = smooth_noise_at(points, 85.0, place), smooth_noise_at(points, 27.0, place)
-    field = Fields(*wide, *detail, noise_at(x, y, z, 9.0, place))
-    y = y - heart.front_mm[:, None]
+    field = Fields(*wide, *detail, noise_at(x, points[..., 1], z, 9.0, place))
     inner = _wall(tissue, x, y, z, skin + 2.5 * field.wide, heart, field)
     with _part(tissue, inner > 0) as (few, near):
         part = field.select(near)
@@ -136,34 +147,34 @@ def _layers(
     to the pleura, where `inner` is 0; all in mm, shape `(b, n)`."""
     x, y, z = place
     one = heart.traits
-    # fibres run along the wall: fine across it, long along it
-    layered = noise_at(0.22 * x, depth, 0.22 * z + 0.15 * y, 10.0, 300 * own[:, 0])
     _put(tissue, depth > 0, Tissue.MUSCLE)
     _put(tissue, depth > 1.6, Tissue.FAT)
-    _put(tissue, (depth > 1.6) & (layered > 2.6), Tissue.MUSCLE)  # septa
     outer = depth - fat - 0.9 * field.detail
-    _put(tissue, outer > 0, Tissue.MUSCLE)
-    _put(tissue, (outer > 1) & (layered > 1.7), Tissue.FAT)
+    sheet = (field.second + 0.25 * field.other).abs()  # thin sheets, in fat of muscle and in muscle of fat
+    _put(tissue, (outer > -0.75 * fat) & (outer < -2) & (sheet < 0.035), Tissue.MUSCLE)
     cage = outer - thick  # mm into the layer of the ribs
-    _put(tissue, (cage > -1.0 + 0.1 * layered) & (field.second > 0.3), Tissue.FAT)
-    _put(tissue, cage > 0.4 + 0.1 * layered, Tissue.MUSCLE)
-    _put(tissue, (cage > 1) & (layered < -2.3), Tissue.FAT)
+    _put(tissue, outer > 0, Tissue.MUSCLE)
+    _put(
+        tissue,
+        (cage.abs() < 1.1 + 1.2 * own[:, 4]) & (field.second + 0.4 * field.wide > 1.2 - 1.6 * own[:, 6]),
+        Tissue.FAT,
+    )
     spacing = 27 + 6 * own[:, 2]
     slope = 0.55 * y + 12 * (x / one.chest_mm[:, :1]).square()  # ribs fall towards the front
     turn = (z + slope) / spacing + 6.28 * own[:, 3] + 0.06 * field.other
     beside = (turn - turn.floor() - 0.5) * spacing
-    long, thick_mm = 8.0 + 1.5 * field.second.clamp(-1, 1), 5.4 + field.detail.clamp(-1, 1)
+    long, thick_mm = 7.0 + 1.2 * field.second.clamp(-1, 1), 4.8 + 0.8 * field.detail.clamp(-1, 1)
     rib = ((beside / long).square() + ((cage - 6.2) / thick_mm).square()).sqrt()
     ribbed = x.abs() > 16
     _put(tissue, ribbed & (rib < 1.0), Tissue.BONE)
-    cartilage = ribbed & (rib < 0.9) & (y < 0) & (x.abs() < 62 + 10 * field.wide)
-    _put(tissue, ribbed & (rib < 0.8), Tissue.MARROW)
-    _put(tissue, cartilage, Tissue.GUT)
+    cartilage = ribbed & (rib < 0.85) & (y < 0) & (x.abs() < 66 + 12 * field.wide)
+    _put(tissue, ribbed & (rib < 0.75), Tissue.MARROW)
+    _put(tissue, cartilage, Tissue.MUSCLE)
     sternum = (x / (15 + 2 * field.detail)).abs().pow(3) + ((cage - 6) / 5.5).abs().pow(3)
     front = (y < 0) & (z > heart.traits.position_mm[:, 2:] - 45)
     _put(tissue, front & (sternum < 1.25), Tissue.BONE)
     _put(tissue, front & (sternum < 0.8), Tissue.MARROW)
-    _put(tissue, inner > -0.5 - 0.6 * field.other, Tissue.FAT)
+    _put(tissue, inner > -1.2 * own[:, 5] - 0.8 * field.other.clamp(-1, 1), Tissue.FAT)
     _put(tissue, inner > 0, Tissue.LUNG)
 
 
@@ -178,7 +189,7 @@ def _lungs(tissue: Tensor, inside: Tensor, points: Tensor, heart: Heart, field: 
     root = torch.tensor((38.0, 14.0, 24.0), device=points.device).expand(len(points), 3)
     distance = vessel_distance(mirrored, root, own)
     far = (mirrored - root[:, None]).norm(dim=2)  # the trunks are wide only at the hilum
-    grow = 0.25 * field.fine[:, near] - 0.2 + margin_mm - 1.6 * (-far / 22).exp()
+    grow = 0.0 + 0.4 * field.other[:, near].clamp(-1, 1) + margin_mm - 2.2 * (-far / 35).exp()
     few = tissue[:, near]
     _put(few, inside[:, near] & (distance < grow), Tissue.VESSEL)
     tissue[:, near] = few
@@ -209,13 +220,12 @@ def _between(
     outside = (far - 1) * size[:, :1] * narrow  # mm from the heart's sac, about
     towards = (0.55 * right - 0.35 * behind + 0.25 * along) / size[:, :1]  # to the front and the right
     below = (behind / size[:, 1:2]).clamp(0, 1)  # where the heart lies on the diaphragm
-    thick = -15 + 8 * own[:, 0] + (1 + 6 * own[:, 1]) * towards + 8 * below + 3.0 * field.wide + 0.9 * field.detail
-    filled = (depth < 1 + 6 * own[:, 2]) & (outside < 1 + 7 * own[:, 3]) & (towards > 0.45)  # up to the breastbone
+    thick = -14 + 8 * own[:, 0] + 4.5 * own[:, 1] * towards + 8 * below + 3.0 * field.wide + 0.9 * field.detail
+    filled = (depth < 1 + 9 * own[:, 2]) & (outside < 1 + 9 * own[:, 3]) & (towards > 0.35)  # up to the breastbone
     pad = inside & ((outside < thick) | filled)
     _put(tissue, pad, Tissue.FAT)
-    # strands, nodes and small vessels in it
+    # small vessels in it
     _put(tissue, pad & (outside > 4) & (field.detail.square() + field.second.square() < 0.02), Tissue.VESSEL)
-    _put(tissue, pad & (outside > 3) & ((field.detail + 0.4 * field.fine).abs() < 0.05), Tissue.MUSCLE)
 
 
 def _spine(tissue: Tensor, x: Tensor, y: Tensor, z: Tensor, heart: Heart, field: Fields) -> None:

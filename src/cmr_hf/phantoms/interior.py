@@ -27,8 +27,8 @@ def papillary(x: Tensor, y: Tensor, height: Tensor, radius_mm: Tensor, numbers: 
         turn = angle + 0.5 * (one - 0.5)
         cosine, sine = turn.cos(), turn.sin()
         out, side = x * cosine + y * sine, y * cosine - x * sine
-        belly = (1 - ((height - 0.5 - 0.1 * two) / (0.27 + 0.08 * three)).square()).clamp(min=0).sqrt()
-        thick = (3.5 + 3.2 * four) * belly * (1 + 0.28 * rough)
+        belly = (1 - ((height - 0.46 - 0.1 * two) / (0.30 + 0.09 * three)).square()).clamp(min=0).sqrt()
+        thick = (3.8 + 3.0 * four) * belly * (1 + 0.10 * rough)
         wander = torch.sin(9 * height + 6.28 * two)
         part = (1.2 + 4.5 * five) * (1 - height)  # the heads part towards the valve
         place = radius_mm * (0.60 + 0.16 * three + 0.14 * (height - 0.5))
@@ -42,19 +42,21 @@ def papillary(x: Tensor, y: Tensor, height: Tensor, radius_mm: Tensor, numbers: 
     return inside
 
 
-def strands(depth: Tensor, reach_mm: Tensor, rough: Tensor, coarse: Tensor) -> Tensor:
-    """Trabeculae: solid at the wall, ever fewer strands away from it.
+def strands(depth: Tensor, reach_mm: Tensor, ridge: Tensor, coarse: Tensor) -> Tensor:
+    """Trabeculae: ridges that stand on the wall, and few strands free of it.
 
     Args:
         depth (`torch.Tensor` of shape `(b, n)`): mm from the wall into the cavity.
-        reach_mm (`torch.Tensor` of shape `(b, n)`): where the last ones end.
-        rough, coarse (`torch.Tensor` of shape `(b, n)`): fine and coarser fields of SD 1.
+        reach_mm (`torch.Tensor` of shape `(b, n)`): how far ridges of usual height stand out.
+        ridge (`torch.Tensor` of shape `(b, n)`): a field of SD 1 at the nearest place of the wall: what stands there.
+        coarse (`torch.Tensor` of shape `(b, n)`): a coarser field of SD 1 at the point itself.
 
     Returns:
         bool, shape `(b, n)`.
     """
     level = depth / reach_mm.clamp(min=0.3)
-    return (0.75 * rough + 0.66 * coarse > 0.15 + 1.5 * level) & (level < 1.15)
+    standing = level < (0.35 + 0.6 * ridge + 0.35 * coarse).clamp(max=1.3)
+    return standing | ((coarse - 0.3 * ridge > 1.45 + 0.5 * level) & (level < 2.2))
 
 
 def moderator_band(

@@ -102,7 +102,10 @@ class Planes:
         points, height = heart.insertions(phase, depth)
         found = self.to_pixels(points[:, 0])[..., :2]
         short_axis = torch.tensor([view == "SAX" for view in self.view], device=found.device)
-        defined = short_axis & ((height[:, 0] > 0.02) & (height[:, 0] < _LAST_INSERTION * heart.rv_end[:, None])).all(1)
+        first = 0.02 + heart.rv_start[:, None]
+        defined = short_axis & ((height[:, 0] > first) & (height[:, 0] < _LAST_INSERTION * heart.rv_end[:, None])).all(
+            1
+        )
         return torch.where(defined[:, None, None], found, torch.nan)
 
 

@@ -196,5 +196,8 @@ def _pose(normal: _Draw) -> Tensor:
     septal = torch.stack([normal(-0.62, 0.06), normal(-0.74, 0.06), normal(0.10, 0.08)], dim=1)
     septal = septal - (septal * apical).sum(1, keepdim=True) * apical
     septal = septal / septal.norm(dim=1, keepdim=True)
+    # the right ventricle lies on the diaphragm
+    turn = normal(0.32, 0.14)[:, None]
+    septal = septal * turn.cos() + torch.linalg.cross(apical, septal) * turn.sin()
     inferior = torch.linalg.cross(apical, septal)
     return torch.stack([septal, inferior, apical], dim=2)

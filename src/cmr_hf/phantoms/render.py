@@ -154,9 +154,9 @@ def _signals(each: Heart, contrast: str, scanner: Scanner, generator: torch.Gene
         own[:, Tissue.LA_BLOOD] += 0.3 * fresh[:, 0] - 0.15
         own[:, Tissue.RA_BLOOD] += 0.8 * fresh[:, 1] - 0.1
         own[:, Tissue.RV_BLOOD] += 0.35 * fresh[:, 1]
-    own[:, Tissue.LUNG] *= 3
+    own[:, Tissue.LUNG] *= 2
     if contrast in BALANCED and scanner.contrast[1]:
-        own[:, Tissue.LUNG] += 0.6  # what blurs in from vessels that are too small to draw
+        own[:, Tissue.LUNG] += 0.2  # what blurs in from vessels that are too small to draw
     brighter = 0.2 if contrast in SHOWS_SCAR else -0.3 if contrast in BALANCED else 0.0
     own[:, Tissue.FAT] = own[:, Tissue.MARROW] = own[:, Tissue.FAT] + (brighter if scanner.contrast[1] else 0.0)
     muscle = own[:, Tissue.MYOCARDIUM]

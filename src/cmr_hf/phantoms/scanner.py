@@ -272,7 +272,7 @@ def acquire(image: Tensor, scanner: Scanner, spacing_mm: Tensor, contrast: str, 
         rows, columns = 0.85 * rows, 0.85 * columns
         blurs = [1.2 * one + 0.2 / spacing_mm[:, None, None] for one in blurs]
     scale = image.abs().flatten(1)[:, :: max(1, size // 32)].quantile(0.98, dim=1)[:, None, None]
-    noise = draw(scanner.noise, count, generator, device) * scale * (0.8 if contrast in SHOWS_SCAR else 1.0)
+    noise = draw(scanner.noise, count, generator, device) * scale * (0.45 if contrast in SHOWS_SCAR else 1.0)
     moves = draw(scanner.breathing_mm, count, generator, device) * (
         draw((0, 1), count, generator, device) < scanner.breathing_share
     )

@@ -72,18 +72,22 @@ def _walls(
     within = (height > 0) & (height < 1)
     wall = heart.wall_at(phase, site)
     outer = wall.outer.clamp(min=1e-6).sqrt()
-    profile = heart.rv_profile(replace(site, height=height.clamp(min=0)))
+    start = heart.rv_start[:, None]
+    profile = heart.rv_profile(replace(site, height=torch.maximum(height, start)))
     reach = phase.rv_reach_mm[:, None] * profile
     beyond = radius - outer - reach  # mm outside both ventricles
     move = 90 * heart.traits.habitus[:, 2:3]
     rough, coarse = noise_at(x, y, 0.35 * z, 5.5, move), noise_at(x, y, 0.3 * z, 11.0, move)  # drawn out along z
 
     _envelope(heart, tissue, beyond, site, profile, rough, coarse)
-    thin = 2.4 + 0.8 * site.fields.fat.clamp(-1, 1.2) + 0.6 * coarse
+    thin = 2.4 + 0.8 * site.fields.fat.clamp(-1, 1.2) + 0.2 * coarse
     _put(tissue, within & (reach > 0.1) & (beyond < thin), Tissue.THIN_WALL)
     rv = within & (beyond < 0)
     _put(tissue, rv, Tissue.RV_BLOOD)
-    _put(tissue, rv & _rv_muscle(heart, beyond, radius - outer, reach, site, rough, coarse), Tissue.RV_TRABECULA)
+    _put(tissue, rv & (height < start), Tissue.RA_BLOOD)
+    rv = rv & (height >= start)
+    free = noise_at(*(one * ((outer + reach) / radius) for one in (x, y)), 0.35 * z, 7.0, move)
+    _put(tissue, rv & _rv_muscle(heart, beyond, radius - outer, reach, site, free, coarse), Tissue.RV_TRABECULA)
     ventricle = within & (radius2 < wall.outer)
     _put(tissue, ventricle, Tissue.MYOCARDIUM)
     _scar(heart, tissue, ventricle, wall, radius2)
@@ -95,12 +99,13 @@ def _walls(
     near = torch.nonzero(cavity.any(0)).flatten()
     if not len(near):
         return
-    x, y, height, radius, rough, coarse = (one[:, near] for one in (x, y, height, radius, rough, coarse))
+    x, y, z, height, radius, rough, coarse = (one[:, near] for one in (x, y, z, height, radius, rough, coarse))
     inner = wall.inner[:, near].clamp(min=0).sqrt()
+    ridge = noise_at(*(one * (inner / radius) for one in (x, y)), 0.25 * z, 6.0, move)
     scale = (heart.radius_mm * (1 - phase.squeeze).sqrt())[:, None]
     muscle = papillary(x, y, height, scale, heart.numbers(11, 12), rough)
     reach = _strand_reach(heart, height, site.cosine[:, near], site.fields.strands[:, near], inner)
-    muscle |= strands(inner - radius, reach, rough, coarse)
+    muscle |= strands(inner - radius, reach, ridge, coarse)
     few = tissue[:, near]
     _put(few, cavity[:, near] & muscle, Tissue.PAPILLARY)
     tissue[:, near] = few
@@ -108,7 +113,7 @@ def _walls(
 
 def _strand_reach(heart: Heart, height: Tensor, cosine: Tensor, strands: Tensor, inner: Tensor) -> Tensor:
     """How far in mm trabeculae reach into the left ventricle: least at septum and base, most at the apex."""
-    mean = 2.1 + 3.8 * heart.own[:, 5:6]
+    mean = 1.5 + 3.0 * heart.own[:, 5:6]
     place = (0.75 - 0.55 * cosine) * (0.35 + 2.1 * height.clamp(0, 1))
     return (mean * place * strands).minimum(0.45 * inner)
 
@@ -117,7 +122,7 @@ def _rv_muscle(
     heart: Heart, beyond: Tensor, beside: Tensor, reach: Tensor, site: Site, rough: Tensor, coarse: Tensor
 ) -> Tensor:
     """Trabeculae of the right ventricle's free wall and the moderator band, of shape `(b, n)`."""
-    depth = (3.5 + 8.0 * heart.own[:, 6:7]) * (0.4 + 0.8 * site.height.clamp(0, 1)) * site.fields.strands
+    depth = (2.0 + 4.0 * heart.own[:, 6:7]) * (0.4 + 0.8 * site.height.clamp(0, 1)) * site.fields.strands
     along = beside / reach.clamp(min=1.0)
     found = strands(-beyond, depth, rough, coarse)
     return found | moderator_band(along, site.height, site.cosine, site.sine, heart.numbers(12, 4), rough)
@@ -134,9 +139,9 @@ def _envelope(
     groove = groove + 0.7 * (-height / 0.12).exp()
     right = (profile > 0.02).float()
     fat = -0.6 + 1.1 * lean + (0.9 + 0.6 * right) * site.fields.fat + (2.6 + lean) * groove.clamp(max=1.3)
-    fat = 0.6 * right + (fat + 0.4 * right + 0.25 * coarse).clamp(min=0)
+    fat = 0.6 * right + (fat + 0.4 * right + 0.12 * coarse).clamp(min=0)
     fat = torch.where(fat < 0.9, 0.0, fat)  # a film would be drawn as a string of beads
-    line = 0.6 + 0.2 * coarse
+    line = 0.9 + 0.1 * coarse
     atria = (tissue == Tissue.LA_BLOOD) | (tissue == Tissue.RA_BLOOD)
     shell = (height > -0.1) & (height < 1.05) & ((height > 0) | ((beyond > -2) & ~atria))
     much = (2.8 * heart.own[:, 5:6] - 0.5).clamp(min=0)
