@@ -34,8 +34,8 @@ from cmr_hf.finetuning.models import (
     start_of,
     write_not_measured,
 )
-from cmr_hf.finetuning.tasks import build_trainer, gather
-from cmr_hf.finetuning.trainer import ElapsedTime, keep_mean
+from cmr_hf.finetuning.tasks import Material, build_trainer, gather
+from cmr_hf.finetuning.trainer import CMRTrainer, ElapsedTime, keep_mean
 
 
 def train(recipe: RecipeArguments, training: TrainingArguments, values: dict[str, Any]) -> dict[str, Any]:
@@ -48,14 +48,7 @@ def train(recipe: RecipeArguments, training: TrainingArguments, values: dict[str
 
     # ---- what is learnt from, and what the best model is chosen on
     material = gather(recipe)
-    what = "slices a pass" if recipe.kind == "segmentation" else "samples a pass"
-    chosen_on = "stacks" if recipe.kind == "segmentation" else "samples"
-    print(
-        f"{len(material.train_set)} {what} of {len(material.train_patients)} patients to train on, "
-        f"{len(material.validation)} {chosen_on} of {len(material.chosen_on)} patients to choose on"
-    )
-    if material.counts:
-        print(", ".join(f"{count} {name}" for name, count in material.counts.items()))
+    tell(recipe, material)
 
     # ---- encoder and head
     model = build_model(recipe)
@@ -76,30 +69,48 @@ def train(recipe: RecipeArguments, training: TrainingArguments, values: dict[str
     averaged = keep_mean(trainer, recipe.averaged_checkpoints) if recipe.averaged_checkpoints else []
     merge_lora(model)
     trainer.save_model(str(output / "best"))
-    record = {
+    about = {"minutes": round(minutes, 1), "averaged_steps": averaged, "trained_parameters": trainable}
+    record = record_of(recipe, values, material, trainer) | about
+    if trainer.is_world_process_zero():
+        (output / "best" / "training.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+        print(f"done in {minutes:.1f} minutes: {output / 'best'}")
+    return record
+
+
+def tell(recipe: RecipeArguments, material: Material) -> None:
+    """Prints how much there is to learn from and to choose on."""
+    segments = recipe.kind == "segmentation"
+    what, chosen_on = ("slices a pass", "stacks") if segments else ("samples a pass", "samples")
+    print(
+        f"{len(material.train_set)} {what} of {len(material.train_patients)} patients to train on, "
+        f"{len(material.validation)} {chosen_on} of {len(material.chosen_on)} patients to choose on"
+    )
+    if material.counts:
+        print(", ".join(f"{count} {name}" for name, count in material.counts.items()))
+
+
+def record_of(
+    recipe: RecipeArguments, values: dict[str, Any], material: Material, trainer: CMRTrainer
+) -> dict[str, Any]:
+    """What a trained model came from and what it reaches on validation, JSON-safe."""
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    return {
         "recipe": values,
         "experiment": recipe.experiment,
         "arm": recipe.arm,
         "init_from": recipe.init_from,
-        "minutes": round(minutes, 1),
         "steps": trainer.state.global_step,
         "best_checkpoint": trainer.state.best_model_checkpoint,
-        "averaged_steps": averaged,
         "validation": trainer.evaluate(),
         "train_patients": material.train_patients,
         "validation_patients": material.chosen_on,
         "train_counts": material.counts,
         "parameters": sum(p.numel() for p in model.parameters()),
-        "trained_parameters": trainable,
         "encoder_sha256": fingerprint(model),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
-        "processes": training.world_size,
+        "processes": trainer.args.world_size,
     }
-    if trainer.is_world_process_zero():
-        (output / "best" / "training.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
-        print(f"done in {minutes:.1f} minutes: {output / 'best'}")
-    return record
 
 
 def main() -> None:
