@@ -10,13 +10,15 @@
         --classifier runs/shape/classifier.json --model src/cmr_hf/weights/cine-sax --out runs/shape/test
 
 Training and validation patients are taken together and shared out over the folds. `fit` measures each heart on the
-masks of the model of its own fold, which did not learn from it, judges the classifier out of fold, by several strengths
-of the penalty, fits it to all and writes `classifier.json`; without `--folds` the masks are those that were drawn by
-hand, a bound on what masks can give. `test` is for the final number.
+masks of the model of its own fold, which did not learn from it, and judges the classifier on those, out of fold, by
+several strengths of the penalty; it learns from them and from the masks drawn by hand, fits itself to all and writes
+`classifier.json`. Without `--folds` there are only those drawn by hand, a bound on what masks can give. `test` is for
+the final number.
 """
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -96,7 +98,7 @@ def measured(hearts: Hearts, model: Path | None) -> dict[str, dict[str, float]]:
 
 
 def fitted(
-    features: list[dict[str, float]], labels: list[int], strength: float, licence: str = "unknown"
+    features: Sequence[dict[str, float]], labels: Sequence[int], strength: float, licence: str = "unknown"
 ) -> ShapeClassifier:
     """A classifier of all diseases from features of some hearts."""
     values = torch.tensor([[one[name] for name in FEATURES] for one in features], dtype=torch.float32)
@@ -150,29 +152,32 @@ def fit(options: argparse.Namespace, hearts: Hearts) -> None:
             for patient in json.loads(part.read_text(encoding="utf-8"))[name]["validation"]
         }
         features: dict[str, dict[str, float]] = {}
+        drawn = measured(hearts, None)
         for place, part in enumerate(parts):
             held = {patient: one for patient, one in hearts.items() if folds[patient] == place}
             features |= measured(held, part.with_suffix("") / "best")
     else:
         folds = folds_of({patient: one["ED"].disease for patient, one in hearts.items()}, options.count, options.seed)
-        features = measured(hearts, None)
+        features, drawn = measured(hearts, None), {}
     scores, kept = {}, {}
     for strength in STRENGTHS:
         chances = {}
         for place in sorted(set(folds.values())):
-            learnt = [patient for patient in features if folds[patient] != place]
-            one = fitted([features[p] for p in learnt], [label_of[p] for p in learnt], strength)
+            learnt = [(one[p], label_of[p]) for one in (features, drawn) for p in one if folds[p] != place]
+            one = fitted(*zip(*learnt, strict=True), strength)
             chances |= {p: one.chances(features[p]) for p in features if folds[p] == place}
         kept[strength] = rows_of(options.data, hearts, chances)
         scores[strength] = score(kept[strength])
     strength = max(scores, key=scores.__getitem__)
     options.out.mkdir(parents=True, exist_ok=True)
     licence = next(iter(hearts.values()))["ED"].licence
-    final = fitted(list(features.values()), [label_of[patient] for patient in features], strength, licence)
+    learnt = [(one[patient], label_of[patient]) for one in (features, drawn) for patient in one]
+    final = fitted(*zip(*learnt, strict=True), strength, licence)
     final.save(options.out / "classifier.json")
     masks = "masks of models that did not learn from the heart" if options.folds else "masks drawn by hand"
-    notes = [f"{len(set(folds.values()))} folds over {len(hearts)} training and validation patients, {masks}; the "
-             "strength of the penalty was chosen on the same folds"]  # fmt: skip
+    learnt_from = ", learnt from these and from masks drawn by hand" if drawn else ""
+    notes = [f"{len(set(folds.values()))} folds over {len(hearts)} training and validation patients, {masks}"
+             f"{learnt_from}; the strength of the penalty was chosen on the same folds"]  # fmt: skip
     keep(options, kept[strength], "out of fold", notes, options.out / "folds")
     record = {"strength": strength, "by_strength": {f"{one:g}": value for one, value in scores.items()}}
     record |= {"balanced_accuracy": scores[strength], "masks": masks, "patients": sorted(features)}
