@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from cmr_hf.clinical.scar import FWHM_RATE, late_enhancement, measured, remote_myocardium
-from cmr_hf.clinical.segments import aha_segments
+from cmr_hf.clinical.scar_regions import neighbours
+from cmr_hf.clinical.segments import SEGMENTS, aha_segments
 from cmr_hf.clinical.stacks import Stack
 from tests.clinical.heart_factory import ANTERIOR, CENTRE_MM, SEPTAL, affine_of, ideal_heart
 
@@ -175,3 +176,40 @@ def test_fwhm_says_that_experts_differ_in_proportion_to_what_it_finds():
         one = rated.measures[key]
         assert one.parts["experts draw otherwise"] == pytest.approx(FWHM_RATE * one.value)
         assert one.sd > plain.measures[key].sd
+
+
+def test_when_blood_is_hardly_brighter_than_muscle_then_the_interval_reaches_a_scar_that_is_as_dim():
+    images, scar, labels, stack, segments = infarcted(0.6)
+    dim = NULLED + 4 * NOISE  # below 5 SD
+    images = np.where(scar, images - BRIGHT + dim, np.where(labels == 1, images - BLOOD + dim, images))
+    truth = 100 * scar.sum() / (labels == 2).sum()
+    found, _ = late_enhancement(images, labels, stack, segments)
+    percent = found["5 SD"].measures["percent"]
+    assert percent.value < 0.5 * truth < truth < percent.interval[1]
+    assert "low contrast" in percent.parts
+    assert "scar as dim would be missed" in percent.notes[0]
+    clear = late_enhancement(*_but_truth(infarcted(0.6)))[0]["5 SD"].measures["percent"]
+    assert "low contrast" not in clear.parts
+    assert clear.notes == ()
+    assert clear.sd < 0.3 * percent.sd
+
+
+def test_a_segment_beside_one_with_scar_is_less_sure_than_one_far_from_it():
+    images, _, labels, stack, segments = infarcted(1.0, 180, 240, slices=(0, 1, 2))
+    extent = late_enhancement(images, labels, stack, segments)[0]["5 SD"].extent
+    scarred = [number for number, one in extent.items() if one.value > 50]
+    beside = {other for number in scarred for other in neighbours(number)} - set(scarred)
+    far = set(SEGMENTS) - beside - set(scarred)
+    assert scarred
+    assert min(extent[number].interval[1] for number in beside) > 10
+    assert max(extent[number].interval[1] for number in far) < 10
+    assert all(extent[number].sd for number in far)  # nothing found is no certainty
+
+
+def test_neighbours_are_neighbours_of_each_other():
+    for number in SEGMENTS:
+        assert number not in neighbours(number)
+        assert all(number in neighbours(other) for other in neighbours(number))
+    assert neighbours(1) == (2, 6, 7)
+    assert neighbours(8) == (2, 7, 9, 14)
+    assert neighbours(14) == (8, 9, 13, 15, 17)
