@@ -150,3 +150,15 @@ def test_shapes_and_kinds_are_checked():
         segment_values(values[:, :10], labels, stack, segments, "T1")
     with pytest.raises(ValueError, match="`kind`"):
         segment_values(values, labels, stack, segments, "T3")
+
+
+def test_muscle_that_reaches_into_the_blood_that_was_kept_is_in_the_error_of_blood():
+    values, labels, stack, segments = mapped(step=0.0)
+    near = (labels == 1) & ~away_from_borders(labels == 1, stack, 2.5)
+    values[near] = 1200.0  # trabeculae in the same pixels
+    plain = segment_values(mapped(step=0.0)[0], labels, stack, segments, "T1")["blood"].median
+    got = segment_values(values, labels, stack, segments, "T1")["blood"].median
+    assert got.value == plain.value == BLOOD["T1"]
+    spread = np.where(labels == 1, 1300.0 + 10 * np.arange(values.shape[2]) % 250, values)
+    spread[near] -= 400
+    assert segment_values(spread, labels, stack, segments, "T1")["blood"].median.parts["borders of T1, blood"] > 5

@@ -131,7 +131,7 @@ def segment_values(
         why = segments.reason or reason
         found[number] = _distribution(values, wall, segments.ids == number, inner, f"{kind}, {name}", why)
     found["myocardium"] = _distribution(values, wall, everywhere, inner, f"{kind}, myocardium", reason)
-    pool = {BLOOD_EROSION_MM: away_from_borders(cavity, stack, BLOOD_EROSION_MM) & usable}
+    pool = {limit: away_from_borders(cavity, stack, limit) & usable for limit in (BLOOD_EROSION_MM, EROSION_MM)}
     found["blood"] = _distribution(values, cavity, everywhere, pool, f"{kind}, blood", blood_reason)
     return found
 
