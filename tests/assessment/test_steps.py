@@ -6,8 +6,10 @@ import torch
 from cmr_hf.assessment import Subject, assess_study
 from cmr_hf.assessment.asking import Pixels
 from cmr_hf.assessment.measuring import measure_lge_sax
+from cmr_hf.assessment.recognition import recognise
+from cmr_hf.assessment.results import StackAssessment
 from cmr_hf.assessment.sources import Opinion, Source, Study
-from cmr_hf.assessment.steps import turn_of
+from cmr_hf.assessment.steps import best, turn_of
 from cmr_hf.hub.modeling_cmr import LandmarkDetectorOutput
 from tests.assessment.study_factory import (
     GREY,
@@ -130,3 +132,26 @@ def test_only_four_chamber_stacks_with_a_place_are_laid_upright():
     assert turn_of("cine-4ch", place).flipped == (-2, -1)
     assert not turn_of("cine-sax", place)
     assert not turn_of("cine-4ch", None)
+
+
+def test_of_two_four_chamber_views_the_one_whose_headers_agree_is_believed_though_it_has_the_lower_number():
+    labels, stack = cine_labels(8)
+    views = [Opinion("cine", "4CH"), Opinion("cine", "4CH", view_agreed=False)]
+    stacks = [
+        StackAssessment(source(k, labels, stack, one), recognise(one, None, None)) for k, one in enumerate(views, 1)
+    ]
+    assert best(stacks) is None  # neither has masks
+    for one in stacks:
+        one.labels = labels
+    assert best(stacks).number == 1
+    assert best(stacks[::-1]).number == 1
+
+
+def test_figures_of_a_stack_that_may_show_another_view_say_so():
+    views = ("4CH", "SAX", "2CH", "3CH", "aorta", "other", "LVOT", "RVOT")  # so many that the header wins
+    wrong = assess_study(study(cine()), GivenModels(painted(), decided("cine-view", views)))
+    right = assess_study(study(cine()), GivenModels(painted(), decided("cine-view", ("SAX", "4CH"))))
+    assert wrong.stack("cine SAX") is not None
+    notes = [note for note in wrong.measures["lv_edv"].notes if "may show another view" in note]
+    assert notes == ["stack 1 may show another view: " + wrong.stacks[0].recognition.view.notes[0]]
+    assert not any("another view" in note for note in right.measures["lv_edv"].notes)

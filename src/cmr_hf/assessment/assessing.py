@@ -49,10 +49,9 @@ def assess(
 
     Args:
         path (`str` or `Path`): folder, zip or DICOMDIR of one study.
-        models (mapping of `str` to folder or Hub id, *optional*): role → model, instead of or beside the embedded ones:
-            "image-type", "cine-view", "cine-sax", "cine-4ch", "lge-sax", "mapping-sax", "rv-insertion",
-            "lge-detection", "disease"; `None` switches one off. What has no model is not measured, and says so. Or a
-            `Models`, which keeps what it opened for the next study.
+        models (mapping of `str` to folder or Hub id, *optional*): role (of `models.ROLES`) → model, instead of or
+            beside the embedded ones; `None` switches one off. Or a `Models`, which keeps what it opened for the next
+            study. What has no model is not measured, and says so.
         out (`str` or `Path`, *optional*): folder for assessment.json, report.html, masks, DICOM SEG and pictures; what
             the models say is kept there too, so that a run that was stopped goes on. Without it nothing is written.
         height_cm, weight_kg (`float`, *optional*): for indexed figures, instead of the headers'.
@@ -72,30 +71,17 @@ def assess(
         ValueError: an argument that cannot be.
         FileNotFoundError: no such study, or no such folder of masks.
     """
-    folder = None if masks is None else Path(masks)
-    if folder is not None and not folder.is_dir():
-        raise FileNotFoundError("`masks` needs an existing folder: name the one that holds the …_mask.nii.gz")
-    if seg_phases not in ("ed-es", "all", "none"):
-        raise ValueError(f'`seg_phases` needs "ed-es", "all" or "none", got {seg_phases!r}')
-    registry = models if hasattr(models, "digest") else Models(models, device)
+    folder = _checked(masks, seg_phases)
+    registry = models if isinstance(models, Models) else Models(models, device)
     seconds: dict[str, float] = {}
     with _timed(seconds, "reading"):
         pixels = Pixels()
         study = study_of(Path(path), pixels, keep_identity, progress)
     subject = _subject(study, height_cm, weight_kg, haematocrit)
     private = Private(Path(path), study.names, keep_identity)
-    made = assess_study(
-        study,
-        registry,
-        subject,
-        private,
-        cache=Cache(None if out is None else Path(out) / "cache"),
-        masks=folder,
-        batch_size=batch_size,
-        progress=progress,
-        seconds=seconds,
-        pixels=pixels,
-    )
+    how = {"masks": folder, "batch_size": batch_size, "progress": progress, "seconds": seconds, "pixels": pixels}
+    cache = Cache(None if out is None else Path(out) / "cache")
+    made = assess_study(study, registry, subject, private, cache=cache, **how)
     made.keep_identity = keep_identity
     if out is not None:
         from .writing import write_all
@@ -103,6 +89,16 @@ def assess(
         with _timed(seconds, "writing"):
             write_all(made, Path(out), private, seg_phases, progress)
     return made
+
+
+def _checked(masks: str | Path | None, seg_phases: str) -> Path | None:
+    """The folder of masks, if there is one to be read; raises what `assess` says of both arguments."""
+    folder = None if masks is None else Path(masks)
+    if folder is not None and not folder.is_dir():
+        raise FileNotFoundError("`masks` needs an existing folder: name the one that holds the …_mask.nii.gz")
+    if seg_phases not in ("ed-es", "all", "none"):
+        raise ValueError(f'`seg_phases` needs "ed-es", "all" or "none", got {seg_phases!r}: choose one')
+    return folder
 
 
 def assess_study(
@@ -157,7 +153,8 @@ def _together(made: StudyAssessment) -> None:
         stack = steps.best([one for one in made.stacks if one.kind == kind])
         if stack is not None:
             made.chosen[kind] = stack.number
-            made.measures |= stack.measured.measures
+            doubts = tuple(f"stack {stack.number} may show another view: {note}" for note in _view_doubts(stack))
+            made.measures |= {name: one.noted(*doubts) for name, one in stack.measured.measures.items()}
             made.segmental |= stack.measured.segmental
             made.classes |= stack.measured.classes
     native, post = made.stack("T1 SAX"), made.stack("T1 post SAX")
@@ -173,6 +170,12 @@ def _together(made: StudyAssessment) -> None:
         reasons = dict.fromkeys(reason.removeprefix("not measured: ") for one in there for reason in one.not_measured)
         why = "; ".join(reasons) if there else f"no {kind} stack in the study"
         made.not_measured.append(f"{what}: {why}")
+
+
+def _view_doubts(stack: StackAssessment) -> tuple[str, ...]:
+    """Why figures of a stack may be of another view; nothing where model and header agree, or no model was asked."""
+    view = stack.recognition.view
+    return view.notes if view.uncertain and view.probability is not None else ()
 
 
 def _normal(made: StudyAssessment) -> dict[str, dict[str, Any]]:

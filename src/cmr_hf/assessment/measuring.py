@@ -306,8 +306,8 @@ def _segments(
             notes.append("the septum is where the cine shows it, in patient space")
         elif borrowed is not None:
             insertions, strays = agreeing_insertions(insertions, borrowed, labels[0], source.stack)
-            where = ", ".join(str(z + 1) for z in strays)
-            told = f"slice {where}: the insertion points show another septum than the cine, whose is used"
+            where = f"slice{'s' if len(strays) > 1 else ''} {', '.join(str(z + 1) for z in strays)}"
+            told = f"{where}: the insertion points show another septum than the cine, whose is used"
             notes += [told] if strays else []
     found = aha_segments(labels[0], source.stack, insertions, extent=extent)
     if not found and extent is not None:

@@ -231,14 +231,19 @@ def measured(stacks: list[StackAssessment], pixels: Pixels, subject: Subject, fa
 
 
 def best(stacks: list[StackAssessment]) -> StackAssessment | None:
-    """Of stacks of one kind the one to believe: most slices, then fewest errors of quality, then the last one taken."""
+    """Of stacks of one kind the one to believe.
+
+    Most slices; then that whose headers do not contradict themselves; then fewest errors of quality; then the last one
+    taken.
+    """
     there = [one for one in stacks if one.labels is not None]
     if not there:
         return None
 
-    def worth(one: StackAssessment) -> tuple[int, int, int]:
+    def worth(one: StackAssessment) -> tuple[int, bool, int, int]:
         errors = sum(finding.severity == "error" for finding in one.measured.findings)
-        return len(one.source.stack), -errors, one.number
+        header = one.source.header
+        return len(one.source.stack), header.type_agreed and header.view_agreed, -errors, one.number
 
     return max(there, key=worth)
 

@@ -71,6 +71,11 @@ class Heart:
         return Deformation(self.traits.shape)
 
     @property
+    def tip_height(self) -> Tensor:
+        """Relative height of the cavity's tip, 0 valve plane and 1 epicardial apex, shape `(batch,)`."""
+        return self._tip
+
+    @property
     def device(self) -> torch.device:
         """Where the hearts' tensors are."""
         return self.traits.edv_ml.device

@@ -36,7 +36,7 @@ def segments_at(heart: Heart, points: Tensor, phase: Phase) -> Tensor:
         uint8 of shape `(n,)`: 1 … 16, 17 beyond the cavity's tip, 0 above the valve plane.
     """
     x, y, z = heart.deformation.straighten(*heart.to_heart(points[None]).unbind(2))
-    part = ((z - phase.base_mm[:, None]) / (phase.length_mm * heart._tip)[:, None])[0]
+    part = ((z - phase.base_mm[:, None]) / (phase.length_mm * heart.tip_height)[:, None])[0]
     angle = torch.remainder(torch.atan2(y, x)[0] - heart.traits.rv_angle[0], 2 * torch.pi)
     found = torch.zeros(len(points), dtype=torch.uint8, device=points.device)
     for third, numbers in enumerate(_ROUND.values()):
