@@ -1,7 +1,6 @@
 """The models of an assessment: those inside the package and those that a caller gives, each of them optional."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from transformers.utils import logging
 from ..clinical.shape import ShapeClassifier
 from ..hub.image_processing_cmr import CMRImageProcessor
 from ..hub.modeling_cmr import CMRForImageClassification, CMRForLandmarkDetection, CMRForSemanticSegmentation
+from ..hub.weight_files_cmr import weight_files
 from ..weights import SHAPE_CLASSIFIER, embedded, known_names
 
 logger = logging.get_logger(__name__)
@@ -199,13 +199,11 @@ class Models:
 
 
 def _digest(place: str) -> str:
-    folder = Path(place)
+    folder = Path(place).resolve()
     if not folder.is_dir():
         return hashlib.sha256(place.encode()).hexdigest()
     total = hashlib.sha256()
-    index = folder / "model.safetensors.index.json"
-    parts = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values() if index.is_file() else ()
-    for file in sorted({*folder.iterdir(), *(folder / name for name in parts)}):
+    for file in sorted({*folder.iterdir(), *weight_files(folder)}):
         if file.suffix in (".safetensors", ".json") and file.name not in ("results.json",):
             total.update(file.name.encode())
             with file.open("rb") as stream:

@@ -14,7 +14,8 @@ from huggingface_hub import split_torch_state_dict_into_shards
 from safetensors import safe_open
 from safetensors.torch import save as to_safetensors
 
-SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+from ..hub.weight_files_cmr import INDEX, SINGLE, weight_files
+
 PATTERNS = (SINGLE, "model-*-of-*.safetensors", INDEX)
 OWN = "model-00001-of-00001.safetensors"  # what a model that shares weights has for itself
 
@@ -85,16 +86,6 @@ def _write_index(folder: Path, places: dict[str, str], weights: dict[str, torch.
 
 def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
     return one.dtype == other.dtype and torch.equal(one, other)
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The files that hold a folder's weights, those it shares included, sorted; none without the usual names."""
-    if (folder / SINGLE).is_file():
-        return [folder / SINGLE]
-    if not (folder / INDEX).is_file():
-        return []
-    index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-    return sorted({(folder / name).resolve() for name in index["weight_map"].values()})
 
 
 def stored(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
