@@ -183,5 +183,5 @@ def test_without_effects_the_pictures_have_no_noise(tmp_path: Path):
     for name, scanner in (("ideal", Scanner.ideal()), ("noisy", None)):
         write_study(tmp_path / name, "NORM", 1, small("cine_4ch", phases=1), scanner=scanner)
     ideal, noisy = (headers(tmp_path / name, "cine_4ch")[0].pixel_array for name in ("ideal", "noisy"))
-    corner = (slice(0, 3), slice(0, 3))  # air
+    corner = (slice(0, 3), slice(-3, None))  # air
     assert ideal[corner].max() == 0 < noisy[corner].max()

@@ -184,7 +184,10 @@ def test_a_phase_sensitive_picture_is_signed_and_of_the_same_acquisition(tmp_pat
         for name in ("lge_sax", "lge_sax_psir")
     )
     assert signed.min() < 0 <= plain.min()
-    assert np.corrcoef(plain.ravel(), np.abs(signed).ravel())[0, 1] > 0.85
+    # what a picture is divided by differs, so that lung is grey in one of them only
+    same, other = (np.corrcoef(plain.ravel(), one.ravel())[0, 1] for one in (np.abs(signed), np.abs(signed[:, ::-1])))
+    assert same > 0.6
+    assert same > other + 0.1
 
 
 @pytest.mark.parametrize(("disease", "seed"), [("NORM", 1), ("DCM", 2), ("HCM", 3)])

@@ -196,8 +196,8 @@ class Heart:
     def rv_taper(self, height: Tensor) -> Tensor:
         """What the right ventricle keeps of its thickness towards its tip, 1 at the base; of the shape of `height`."""
         one = self.numbers(34, 4)
-        lower = (height / self.rv_end[:, None]).clamp(0, 1).pow(2.0 + 2.0 * one[:, 2:3])
-        return (1 - lower).clamp(min=1e-9).pow(0.3 + 0.25 * one[:, 3:4])
+        lower = (height / self.rv_end[:, None]).clamp(0, 1).pow(1.2 + 1.4 * one[:, 2:3])
+        return (1 - lower).clamp(min=1e-9).pow(0.35 + 0.25 * one[:, 3:4])
 
     @property
     def rv_end(self) -> Tensor:
@@ -208,13 +208,13 @@ class Heart:
     def rv_start(self) -> Tensor:
         """Height at which the right ventricle begins, shape `(batch,)`: its valve lies deeper than the left one's, in
         some hearts so deep that the first slice of the left ventricle shows none of it."""
-        return (0.16 * self.numbers(34, 5)[:, 4] - 0.06).clamp(min=0)
+        return (0.17 * self.numbers(34, 5)[:, 4] - 0.02).clamp(min=0)
 
     def rv_half_angle(self, height: Tensor) -> Tensor:
         """Angle in radians between the middle of the right ventricle and either insertion, at each height; it narrows
         towards the apex, in some hearts to less than half."""
-        narrow = 0.45 * self.numbers(34, 2)[:, 1:]
-        return self.traits.rv_width[:, None] * (1 - narrow * height.clamp(0, 1).pow(1.5))
+        narrow = 0.1 + 0.45 * self.numbers(34, 2)[:, 1:]
+        return self.traits.rv_width[:, None] * (1 - narrow * height.clamp(0, 1).pow(1.2))
 
     # ---- time
 

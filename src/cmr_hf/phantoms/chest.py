@@ -174,7 +174,7 @@ def _layers(
     front = (y < 0) & (z > heart.traits.position_mm[:, 2:] - 45)
     _put(tissue, front & (sternum < 1.25), Tissue.BONE)
     _put(tissue, front & (sternum < 0.8), Tissue.MARROW)
-    _put(tissue, inner > -1.2 * own[:, 5] - 0.8 * field.other.clamp(-1, 1), Tissue.FAT)
+    _put(tissue, inner > 0.7 - 2.6 * own[:, 5] - 0.8 * field.other.clamp(-1, 1), Tissue.FAT)
     _put(tissue, inner > 0, Tissue.LUNG)
 
 
@@ -189,7 +189,7 @@ def _lungs(tissue: Tensor, inside: Tensor, points: Tensor, heart: Heart, field: 
     root = torch.tensor((38.0, 14.0, 24.0), device=points.device).expand(len(points), 3)
     distance = vessel_distance(mirrored, root, own)
     far = (mirrored - root[:, None]).norm(dim=2)  # the trunks are wide only at the hilum
-    grow = 0.0 + 0.4 * field.other[:, near].clamp(-1, 1) + margin_mm - 2.2 * (-far / 35).exp()
+    grow = -0.1 + 0.5 * field.other[:, near].clamp(-1, 1) + margin_mm - 2.3 * (-far / 35).exp()
     few = tissue[:, near]
     _put(few, inside[:, near] & (distance < grow), Tissue.VESSEL)
     tissue[:, near] = few
@@ -220,7 +220,7 @@ def _between(
     outside = (far - 1) * size[:, :1] * narrow  # mm from the heart's sac, about
     towards = (0.55 * right - 0.35 * behind + 0.25 * along) / size[:, :1]  # to the front and the right
     below = (behind / size[:, 1:2]).clamp(0, 1)  # where the heart lies on the diaphragm
-    thick = -14 + 8 * own[:, 0] + 4.5 * own[:, 1] * towards + 8 * below + 3.0 * field.wide + 0.9 * field.detail
+    thick = -16 + 7 * own[:, 0] + 4.5 * own[:, 1] * towards + 9 * below + 3.0 * field.wide + 0.9 * field.detail
     filled = (depth < 1 + 9 * own[:, 2]) & (outside < 1 + 9 * own[:, 3]) & (towards > 0.35)  # up to the breastbone
     pad = inside & ((outside < thick) | filled)
     _put(tissue, pad, Tissue.FAT)

@@ -55,7 +55,7 @@ def strands(depth: Tensor, reach_mm: Tensor, ridge: Tensor, coarse: Tensor) -> T
         bool, shape `(b, n)`.
     """
     level = depth / reach_mm.clamp(min=0.3)
-    standing = level < (0.35 + 0.6 * ridge + 0.35 * coarse).clamp(max=1.3)
+    standing = level < (0.3 + 0.5 * ridge + 0.5 * coarse).clamp(max=1.3)
     return standing | ((coarse - 0.3 * ridge > 1.45 + 0.5 * level) & (level < 2.2))
 
 
@@ -73,5 +73,5 @@ def moderator_band(
     at = 0.52 + 0.2 * numbers[:, 0] + 0.1 * along
     turn = 0.9 * (numbers[:, 1] - 0.5) + 0.5 * (along - 0.5)
     beside = sine * turn.cos() - cosine * turn.sin()
-    near = ((height - at) / 0.07).square() + (beside / (0.06 + 0.08 * numbers[:, 2])).square()
+    near = ((height - at) / 0.05).square() + (beside / (0.03 + 0.06 * numbers[:, 2])).square()
     return near < 1 + 0.5 * rough

@@ -154,7 +154,7 @@ def draw_traits(diseases: Sequence[str], seed: int) -> Traits:
         asymmetry=torch.where(is_a["HCM"], uniform(1.0, 1.9), uniform(0, 0.15)),
         asymmetry_angle=normal(-0.35, 0.35),
         rv_angle=normal(0.0, 0.08),
-        rv_width=torch.where(is_a["RV"], uniform(1.05, 1.4), uniform(0.9, 1.22)),
+        rv_width=torch.where(is_a["RV"], uniform(0.98, 1.3), uniform(0.82, 1.12)),
         es_time=uniform(0.3, 0.42),
         position_mm=torch.stack([normal(26.0, 5.0), normal(-18.0, 5.0), normal(0.0, 6.0)], dim=1),
         rotation=_pose(normal),

@@ -142,7 +142,7 @@ def _signals(each: Heart, contrast: str, scanner: Scanner, generator: torch.Gene
     variation = torch.rand(len(each), 5, generator=generator)
     variation[:, 3] = 0.6 * (variation[:, 3] - 0.25).clamp(min=0)  # a quarter are as they should be
     if contrast in SIGNED:  # whose null nobody looks for, and late rather than early
-        variation[:, 1], variation[:, 3] = 0.3 + 0.7 * variation[:, 1], 0.1 + variation[:, 3]
+        variation[:, 1], variation[:, 3] = 0.3 + 0.7 * variation[:, 1], 0.2 + variation[:, 3]
     own = torch.randn(len(each), len(Tissue), generator=generator)
     fresh = torch.rand(len(each), 2, generator=generator)
     own = own * draw(scanner.contrast, len(each), generator, own.device)[:, 0]
@@ -153,11 +153,11 @@ def _signals(each: Heart, contrast: str, scanner: Scanner, generator: torch.Gene
     if contrast in BALANCED and scanner.contrast[1]:  # fresh blood from the veins is bright, the right one's most
         own[:, Tissue.LA_BLOOD] += 0.3 * fresh[:, 0] - 0.15
         own[:, Tissue.RA_BLOOD] += 0.8 * fresh[:, 1] - 0.1
-        own[:, Tissue.RV_BLOOD] += 0.35 * fresh[:, 1]
-    own[:, Tissue.LUNG] *= 2
+        own[:, Tissue.RV_BLOOD] += 0.35 * fresh[:, 1] - 0.2
+    own[:, Tissue.LUNG] *= 1 if contrast in SIGNED else 2
     if contrast in BALANCED and scanner.contrast[1]:
         own[:, Tissue.LUNG] += 0.2  # what blurs in from vessels that are too small to draw
-    brighter = 0.2 if contrast in SHOWS_SCAR else -0.3 if contrast in BALANCED else 0.0
+    brighter = -0.05 if contrast in SHOWS_SCAR else -0.3 if contrast in BALANCED else 0.0
     own[:, Tissue.FAT] = own[:, Tissue.MARROW] = own[:, Tissue.FAT] + (brighter if scanner.contrast[1] else 0.0)
     muscle = own[:, Tissue.MYOCARDIUM]
     for same in (Tissue.PAPILLARY, Tissue.THIN_WALL, Tissue.RV_TRABECULA):
@@ -172,7 +172,7 @@ def _unevenness(table: Tensor) -> tuple[Tensor, Tensor]:
     rough, flow = torch.ones_like(table), torch.zeros_like(table)
     rough[:, list(BLOOD)], rough[:, [Tissue.GUT, Tissue.STOMACH]], rough[:, Tissue.MUSCLE] = 0.4, 2.2, 1.6
     rough[:, Tissue.FAT] = 1.5
-    rough[:, Tissue.LUNG] = 2.2
+    rough[:, Tissue.LUNG] = 1.2
     flow[:, list(BLOOD)], flow[:, [Tissue.RV_BLOOD, Tissue.RA_BLOOD]] = 1.0, 1.4
     return rough, flow
 
@@ -215,6 +215,8 @@ def _scan_few(
         images = images * banding(scanner, count, size, generator, device)
     strength = draw(scanner.coil, count, generator, device)
     evened = draw(scanner.evened, count, generator, device)
+    if contrast in SIGNED:  # the reference that they are divided by has the same coils
+        evened = evened + 0.35 * (evened > 0)
     gain = coil_gain(planes.points(1)[:, 0], each.traits.chest_mm, strength, generator)
     images = acquire(images * gain, scanner, planes.affine[:, :3, 1].norm(dim=1), contrast, generator)
     return images * gain.pow(-evened)

@@ -43,9 +43,9 @@ class Scanner:
         map_noise_ms: standard deviation of a T1 map in heart muscle; a T2 map has a twentieth of it.
     """
 
-    noise: Range = (0.003, 0.022)
-    matrix: Range = (0.68, 1.0)
-    blur_mm: Range = (0.05, 0.6)
+    noise: Range = (0.008, 0.034)
+    matrix: Range = (0.74, 1.0)
+    blur_mm: Range = (0.05, 0.5)
     coil: Range = (0.4, 1.7)
     evened: Range = (0.0, 0.6)
     grain: Range = (0.008, 0.035)
@@ -172,7 +172,7 @@ def with_fat(
         if signed:
             side = torch.linspace(-1, 1, size, device=device).square()
             near = torch.exp(-40 * (side[:, None] + side).square())  # a band saturates what is far from the heart
-            over = 0.2 + 1.0 * torch.rand(count, 1, 1, generator=generator).to(device)
+            over = 0.2 + 0.9 * torch.rand(count, 1, 1, generator=generator).to(device)
             fat = torch.addcmul(fat, over * near, fat - before)
     phase = 2 * torch.pi * torch.where(apart, base + rough * field, 0.3 * (base - 0.5 + rough * field))
     return torch.complex(torch.addcmul(water, fat, phase.cos()), fat * phase.sin())
@@ -248,10 +248,10 @@ def kspace_filter(size: int, rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def _smear(size: int, rows: Tensor, columns: Tensor) -> Tensor:
-    """What a Gaussian blur of standard deviations (b, 1, 1) in pixels, and the mean of two neighbours, which evens out
-    what differs from pixel to pixel, leave of each spatial frequency."""
+    """What a Gaussian blur of standard deviations (b, 1, 1) in pixels leaves of each spatial frequency, and of the
+    highest ones, which differ from pixel to pixel, a little less."""
     turn = torch.pi * torch.fft.fftfreq(size, device=rows.device)
-    along = [torch.exp(-2 * (turn * width[:, 0]).square()) * turn.cos() for width in (rows, columns)]
+    along = [torch.exp(-2 * (turn * width[:, 0]).square()) * turn.cos().abs().sqrt() for width in (rows, columns)]
     return along[0][:, :, None] * along[1][:, None]
 
 
@@ -270,9 +270,9 @@ def acquire(image: Tensor, scanner: Scanner, spacing_mm: Tensor, contrast: str, 
     blurs = [draw(scanner.blur_mm, count, generator, device) / spacing_mm[:, None, None] for _ in range(2)]
     if contrast in SHOWS_SCAR and scanner.matrix[0] < 1:  # fewer lines, over a longer part of the beat
         rows, columns = 0.85 * rows, 0.85 * columns
-        blurs = [1.2 * one + 0.2 / spacing_mm[:, None, None] for one in blurs]
+        blurs = [1.2 * one + 0.55 / spacing_mm[:, None, None] for one in blurs]
     scale = image.abs().flatten(1)[:, :: max(1, size // 32)].quantile(0.98, dim=1)[:, None, None]
-    noise = draw(scanner.noise, count, generator, device) * scale * (0.45 if contrast in SHOWS_SCAR else 1.0)
+    noise = draw(scanner.noise, count, generator, device) * scale * (0.3 if contrast in SHOWS_SCAR else 1.0)
     moves = draw(scanner.breathing_mm, count, generator, device) * (
         draw((0, 1), count, generator, device) < scanner.breathing_share
     )
@@ -293,7 +293,7 @@ def acquire(image: Tensor, scanner: Scanner, spacing_mm: Tensor, contrast: str, 
     found = found.real if signed else found.abs()
     if signed:  # where the reference has no signal, dividing by it leaves noise
         weak = (1 - found.abs() / (0.7 * scale)).clamp(min=0).square()
-        found = found + grain[1] * weak * noise * draw((-12.0, 8.0), count, generator, device).clamp(min=0)
+        found = found + grain[1] * weak * noise * draw((-12.0, 5.0), count, generator, device).clamp(min=0)
     return found * (1 + relative * grain[0])  # the same numbers: those before lie in k-space
 
 

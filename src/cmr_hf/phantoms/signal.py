@@ -113,11 +113,11 @@ def signal_table(contrast: str, field_t: Tensor, variation: Tensor) -> Tensor:
         signed = (
             inversion_recovery(t1, density, null * (0.9 + 0.2 * miss + 1.2 * (miss - 0.5).clamp(min=0)))
             + 0.9 * rest * density
-        )
+        ) * transfer(t1.device).sqrt()  # the read-out, a gradient echo or balanced, has less of it
         if contrast == "lge":
             return signed.abs()
         # a phase-sensitive picture is divided by its reference, which evens much of the density out: lung is grey
-        return signed * density.clamp(min=0.05).pow(-0.6)
+        return signed * density.clamp(min=0.05).pow(-0.8)
     if contrast == "molli":
         steady = (4.0 * bssfp(t1, t2, density, 35.0)).minimum(0.9 * density)
         return look_locker(t1, steady, density, 100 + 3400 * choice.square()).abs()

@@ -86,7 +86,7 @@ def _walls(
     _put(tissue, rv, Tissue.RV_BLOOD)
     _put(tissue, rv & (height < start), Tissue.RA_BLOOD)
     rv = rv & (height >= start)
-    free = noise_at(*(one * ((outer + reach) / radius) for one in (x, y)), 0.35 * z, 7.0, move)
+    free = noise_at(*(one * ((outer + reach) / radius) for one in (x, y)), 0.35 * z, 10.0, move)
     _put(tissue, rv & _rv_muscle(heart, beyond, radius - outer, reach, site, free, coarse), Tissue.RV_TRABECULA)
     ventricle = within & (radius2 < wall.outer)
     _put(tissue, ventricle, Tissue.MYOCARDIUM)
@@ -101,7 +101,7 @@ def _walls(
         return
     x, y, z, height, radius, rough, coarse = (one[:, near] for one in (x, y, z, height, radius, rough, coarse))
     inner = wall.inner[:, near].clamp(min=0).sqrt()
-    ridge = noise_at(*(one * (inner / radius) for one in (x, y)), 0.25 * z, 6.0, move)
+    ridge = noise_at(*(one * (inner / radius) for one in (x, y)), 0.25 * z, 7.5, move)
     scale = (heart.radius_mm * (1 - phase.squeeze).sqrt())[:, None]
     muscle = papillary(x, y, height, scale, heart.numbers(11, 12), rough)
     reach = _strand_reach(heart, height, site.cosine[:, near], site.fields.strands[:, near], inner)
@@ -122,7 +122,7 @@ def _rv_muscle(
     heart: Heart, beyond: Tensor, beside: Tensor, reach: Tensor, site: Site, rough: Tensor, coarse: Tensor
 ) -> Tensor:
     """Trabeculae of the right ventricle's free wall and the moderator band, of shape `(b, n)`."""
-    depth = (2.0 + 4.0 * heart.own[:, 6:7]) * (0.4 + 0.8 * site.height.clamp(0, 1)) * site.fields.strands
+    depth = (0.8 + 3.2 * heart.own[:, 6:7]) * (0.4 + 0.8 * site.height.clamp(0, 1)) * site.fields.strands
     along = beside / reach.clamp(min=1.0)
     found = strands(-beyond, depth, rough, coarse)
     return found | moderator_band(along, site.height, site.cosine, site.sine, heart.numbers(12, 4), rough)
@@ -138,7 +138,7 @@ def _envelope(
     groove = (-((profile / taper.clamp(min=0.05) - 0.06) / 0.16).square()).exp() * (site.cosine > -0.2) * taper
     groove = groove + 0.7 * (-height / 0.12).exp()
     right = (profile > 0.02).float()
-    fat = -0.6 + 1.1 * lean + (0.9 + 0.6 * right) * site.fields.fat + (2.6 + lean) * groove.clamp(max=1.3)
+    fat = -0.1 + 1.1 * lean + (0.7 + 0.6 * right) * site.fields.fat + (2.6 + lean) * groove.clamp(max=1.3)
     fat = 0.6 * right + (fat + 0.4 * right + 0.12 * coarse).clamp(min=0)
     fat = torch.where(fat < 0.9, 0.0, fat)  # a film would be drawn as a string of beads
     line = 0.9 + 0.1 * coarse

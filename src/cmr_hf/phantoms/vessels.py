@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .places import Phase
 
 _WALL_MM = 2.2
-_FAT_MM = 7.0  # round the great vessels, where they would else run through lung
+_FAT_MM = 2.5  # round the great vessels, where they would else run through lung
 
 
 def _put(tissue: Tensor, where: Tensor, what: Tissue) -> None:
@@ -66,8 +66,6 @@ def paint_great_vessels(tissue: Tensor, points: Tensor, heart: Heart) -> None:
             continue
         few = tissue[:, near]
         distance2 = _segment_distances2(points[:, near], path).amin(1)
-        if path is not cava:  # which runs through the liver
-            _put(few, distance2 < (radius + 2) ** 2, Tissue.FAT)
         _put(few, (few == Tissue.LUNG) & (distance2 < (radius + _FAT_MM) ** 2), Tissue.FAT)
         _put(few, distance2 < (radius + 1) ** 2, Tissue.THIN_WALL)
         _put(few, distance2 < radius**2, Tissue.VESSEL)
