@@ -1,5 +1,7 @@
 """Heads beside the segmentation: insertion points, diseases and late enhancement, on the images they are for."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -9,7 +11,7 @@ from cmr_hf.assessment.measuring import measure_lge_sax
 from cmr_hf.assessment.recognition import recognise
 from cmr_hf.assessment.results import StackAssessment
 from cmr_hf.assessment.sources import Opinion, Source, Study
-from cmr_hf.assessment.steps import best, turn_of
+from cmr_hf.assessment.steps import best, share_masks, turn_of
 from cmr_hf.hub.modeling_cmr import LandmarkDetectorOutput
 from tests.assessment.study_factory import (
     GREY,
@@ -155,3 +157,41 @@ def test_figures_of_a_stack_that_may_show_another_view_say_so():
     notes = [note for note in wrong.measures["lv_edv"].notes if "may show another view" in note]
     assert notes == ["stack 1 may show another view: " + wrong.stacks[0].recognition.view.notes[0]]
     assert not any("another view" in note for note in right.measures["lv_edv"].notes)
+
+
+def enhanced(number, labels, stack, chance, **about):
+    """A stack of late enhancement whose model gave what it drew one probability."""
+    one = Opinion("LGE", "SAX")
+    made = StackAssessment(source(number, labels, stack, one, **about), recognise(one, None, None))
+    made.labels, made.masks_from = labels, "model"
+    made.chances = {k: np.full(labels.shape, round(255 * chance), np.uint8) for k in (1, 2, 3)}
+    return made
+
+
+def test_magnitude_and_psir_of_one_grid_share_the_masks_that_the_model_is_surer_of():
+    labels, stack = cine_labels(1)
+    poor = np.where(labels == 2, 0, labels).astype(np.uint8)
+    sure, unsure = enhanced(1, labels, stack, 0.95), enhanced(2, poor, stack, 0.80)
+    share_masks([sure, unsure])
+    np.testing.assert_array_equal(unsure.labels, labels)
+    np.testing.assert_array_equal(sure.labels, labels)
+    assert unsure.notes == ["the masks are those of stack 1, on the same grid: 0.95 there, 0.80 here"]
+    assert sure.notes == []
+    alike = enhanced(3, poor, stack, 0.94)
+    share_masks([sure, alike])
+    np.testing.assert_array_equal(alike.labels, poor)  # no surer to speak of
+
+
+def test_masks_of_another_place_are_not_shared():
+    labels, stack = cine_labels(1)
+    moved = replace(stack, affines=stack.affines + np.array([0, 0, 0, 2.0]) * np.eye(4)[0][:, None])
+    poor = np.where(labels == 2, 0, labels).astype(np.uint8)
+    unsure = enhanced(2, poor, moved, 0.80)
+    share_masks([enhanced(1, labels, stack, 0.95), unsure])
+    np.testing.assert_array_equal(unsure.labels, poor)
+
+
+def test_of_two_stacks_alike_the_one_with_the_surer_masks_is_believed_whatever_its_number():
+    labels, stack = cine_labels(1)
+    assert best([enhanced(1, labels, stack, 0.95), enhanced(2, labels, stack, 0.80)]).number == 1
+    assert best([enhanced(1, labels, stack, 0.95), enhanced(2, labels, stack, 0.945)]).number == 2
