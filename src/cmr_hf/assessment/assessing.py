@@ -72,7 +72,7 @@ def assess(
         FileNotFoundError: no such study, or no such folder of masks.
     """
     folder = _checked(masks, seg_phases)
-    registry = models if isinstance(models, Models) else Models(models, device)
+    registry = Models(models, device) if models is None or isinstance(models, Mapping) else models
     seconds: dict[str, float] = {}
     with _timed(seconds, "reading"):
         pixels = Pixels()

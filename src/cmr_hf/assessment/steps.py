@@ -110,8 +110,8 @@ def share_masks(stacks: list[StackAssessment]) -> None:
     """Gives stacks on one grid, as magnitude and PSIR of one acquisition are, the masks that the model is surest of.
 
     Args:
-        stacks (list of `StackAssessment`): of one kind, with masks of a model and one phase; changed in place. In all of
-            8 pairs of phantoms (seeds from 60000) the surer one had the better myocardium.
+        stacks (list of `StackAssessment`): of one kind, with masks of a model and one phase; changed in place. In all
+            of 8 pairs of phantoms (seeds from 60000) the surer one had the better myocardium.
     """
     sure = {one.number: sureness(one) for one in stacks}
     for stack in stacks:
