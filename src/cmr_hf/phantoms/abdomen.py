@@ -78,10 +78,9 @@ def _organs(
     spleen = ((bx - 108) / 26).square() + ((by - 48) / 36).square() + ((bz - top + 30) / 44).square()
     tissue.masked_fill_(below & (spleen < 1), int(Tissue.SPLEEN))
     edge = -25 + 80 * own[:, 0]  # how far the left lobe reaches
+    film = 2.2 + 0.5 * field.detail + torch.where(own[:, 14] < 0.4, 0.0, 0.4 + 2.0 * own[:, 14])  # of fat
     floor = top - 95 + 0.55 * (bx + 60).clamp(min=0) + 14 * (own[:, 1] - 0.5)
-    liver = (
-        below & (depth > 2.2 + 2.2 * own[:, 14] + 0.8 * field.detail) & (bx + 0.6 * (depth - 20) < edge) & (bz > floor)
-    )
+    liver = below & (depth > film) & (bx + 0.6 * (depth - 20) < edge) & (bz > floor)
     tissue.masked_fill_(liver, int(Tissue.LIVER))
     root = torch.cat([torch.full_like(top, -35.0), torch.full_like(top, 10.0), top - 25], dim=1)
     vessels = vessel_distance(points, root, own[:, 2:5, 0], 1.1)

@@ -213,7 +213,7 @@ class Heart:
     def rv_half_angle(self, height: Tensor) -> Tensor:
         """Angle in radians between the middle of the right ventricle and either insertion, at each height; it narrows
         towards the apex, in some hearts to less than half."""
-        narrow = 0.1 + 0.45 * self.numbers(34, 2)[:, 1:]
+        narrow = 0.05 + 0.35 * self.numbers(34, 2)[:, 1:]
         return self.traits.rv_width[:, None] * (1 - narrow * height.clamp(0, 1).pow(1.2))
 
     # ---- time

@@ -174,7 +174,8 @@ def _layers(
     front = (y < 0) & (z > heart.traits.position_mm[:, 2:] - 45)
     _put(tissue, front & (sternum < 1.25), Tissue.BONE)
     _put(tissue, front & (sternum < 0.8), Tissue.MARROW)
-    _put(tissue, inner > 0.7 - 2.6 * own[:, 5] - 0.8 * field.other.clamp(-1, 1), Tissue.FAT)
+    lining = 2.6 * own[:, 5] - 0.7 + 0.8 * field.other.clamp(-1, 1)
+    _put(tissue, (inner > -lining) & (lining > 1.1), Tissue.FAT)  # a film would be drawn as a string of beads
     _put(tissue, inner > 0, Tissue.LUNG)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .places import Phase
 
 _WALL_MM = 2.2
-_FAT_MM = 2.5  # round the great vessels, where they would else run through lung
+_FAT_MM = 7.0  # round the great vessels above the heart, where they would else run through lung; a third beside it
 
 
 def _put(tissue: Tensor, where: Tensor, what: Tissue) -> None:
@@ -66,7 +66,9 @@ def paint_great_vessels(tissue: Tensor, points: Tensor, heart: Heart) -> None:
             continue
         few = tissue[:, near]
         distance2 = _segment_distances2(points[:, near], path).amin(1)
-        _put(few, (few == Tissue.LUNG) & (distance2 < (radius + _FAT_MM) ** 2), Tissue.FAT)
+        above = ((points[:, near, 2] - heart.traits.position_mm[:, 2:] - 25) / 20).clamp(0, 1)
+        fat = _FAT_MM * (1 + 2 * above) / 3
+        _put(few, (few == Tissue.LUNG) & (distance2 < (radius + fat).square()), Tissue.FAT)
         _put(few, distance2 < (radius + 1) ** 2, Tissue.THIN_WALL)
         _put(few, distance2 < radius**2, Tissue.VESSEL)
         tissue[:, near] = few
