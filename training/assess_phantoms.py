@@ -326,8 +326,8 @@ def main(arguments: list[str] | None = None) -> None:
     table = error_table(rows)
     about = (
         f"{options.count} studies, seeds from {options.first_seed}. Errors: bias / mean absolute / worst; how many "
-        "95 % intervals hold the truth; how many figures there are, and how many are refused or missing. Last: the mean "
-        "absolute error that each step adds."
+        "95 % intervals hold the truth; how many figures there are, and how many are refused or missing. Last: the "
+        "mean absolute error that each step adds."
     )
     lines = [about, "", *error_lines(table), "", recognition_line(stacks), "", *fit_lines(fits)]
     (options.out / "table.md").write_text("\n".join([*lines, ""]), encoding="utf-8")
