@@ -42,7 +42,7 @@ PLANE_MM = 1.0  # standard deviation of where the valve plane lies
 # of a single-plane volume, logarithms, chosen on phantoms: how much larger the truth is, and its standard deviation
 BESIDE = 0.15
 SHAPE = {"la": 0.25, "ra": 0.35}
-CHANGE = {"la": 0.05, "ra": 0.07}  # of that, at either moment for itself
+CHANGE = {"la": 0.08, "ra": 0.1}  # of that, at either moment for itself
 METHOD = "single plane, 8 A² / (3 π L), four-chamber view"
 
 
