@@ -44,7 +44,7 @@ class Scanner:
     """
 
     noise: Range = (0.008, 0.034)
-    matrix: Range = (0.74, 1.0)
+    matrix: Range = (0.78, 1.0)
     blur_mm: Range = (0.05, 0.5)
     coil: Range = (0.4, 1.7)
     evened: Range = (0.0, 0.6)
@@ -248,10 +248,10 @@ def kspace_filter(size: int, rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def _smear(size: int, rows: Tensor, columns: Tensor) -> Tensor:
-    """What a Gaussian blur of standard deviations (b, 1, 1) in pixels leaves of each spatial frequency, and of the
-    highest ones, which differ from pixel to pixel, a little less."""
+    """What a Gaussian blur of standard deviations (b, 1, 1) in pixels, and the mean of two neighbours, which evens out
+    what differs from pixel to pixel, leave of each spatial frequency."""
     turn = torch.pi * torch.fft.fftfreq(size, device=rows.device)
-    along = [torch.exp(-2 * (turn * width[:, 0]).square()) * turn.cos().abs().sqrt() for width in (rows, columns)]
+    along = [torch.exp(-2 * (turn * width[:, 0]).square()) * turn.cos() for width in (rows, columns)]
     return along[0][:, :, None] * along[1][:, None]
 
 
@@ -270,7 +270,7 @@ def acquire(image: Tensor, scanner: Scanner, spacing_mm: Tensor, contrast: str, 
     blurs = [draw(scanner.blur_mm, count, generator, device) / spacing_mm[:, None, None] for _ in range(2)]
     if contrast in SHOWS_SCAR and scanner.matrix[0] < 1:  # fewer lines, over a longer part of the beat
         rows, columns = 0.85 * rows, 0.85 * columns
-        blurs = [1.2 * one + 0.55 / spacing_mm[:, None, None] for one in blurs]
+        blurs = [1.2 * one + 0.35 / spacing_mm[:, None, None] for one in blurs]
     scale = image.abs().flatten(1)[:, :: max(1, size // 32)].quantile(0.98, dim=1)[:, None, None]
     noise = draw(scanner.noise, count, generator, device) * scale * (0.3 if contrast in SHOWS_SCAR else 1.0)
     moves = draw(scanner.breathing_mm, count, generator, device) * (
