@@ -167,7 +167,7 @@ def test_the_model_hands_its_labels_to_the_loss():
     assert part.loss == landmark_loss(whole.logits, points, 2.5, counts) != whole.loss
 
 
-@pytest.mark.parametrize(("encoder", "steps"), [("hybrid", 120), ("unet", 100)])
+@pytest.mark.parametrize(("encoder", "steps"), [("hybrid", 50), ("unet", 100)])
 def test_a_tiny_model_learns_where_the_landmarks_of_an_image_are(encoder, steps):
     model = tiny_locator(encoder).train()
     pixel_values = torch.randn(2, 3, SIDE, SIDE).clamp(-1, 1)

@@ -100,7 +100,7 @@ def test_a_model_in_halves_answers_nearly_as_in_float32(task, decoder, dtype):
     pipe.model.to(dtype)
     halves = numbers_in(pipe(stack, **options))
     assert halves.dtype == whole.dtype
-    assert np.abs(halves - whole).mean() < 0.05 * max(1.0, np.abs(whole).max())
+    assert np.abs(halves - whole).mean() < 0.02 * max(1.0, np.abs(whole).max())
 
 
 @pytest.mark.parametrize("task", TASKS)

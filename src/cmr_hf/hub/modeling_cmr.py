@@ -132,6 +132,8 @@ class CMRModelWithDecoder(CMRModelWithHead):
     over a ResNet the U-Net.
     """
 
+    level_start = False  # of the maps: the last layer stays small at first, so that no place is preferred
+
     def __init__(self, config: CMRConfig):
         super().__init__(config)
         self.backbone = build_encoder(config)
@@ -140,9 +142,11 @@ class CMRModelWithDecoder(CMRModelWithHead):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Convolutions start as He et al. 2015 have them; with transformers' 0.02 a decoder hardly learns at first."""
+        """Convolutions of a ViT's decoder start as He et al. 2015 have them; with transformers' 0.02, which the U-Net
+        over a ResNet keeps, they hardly learn at first."""
         super()._init_weights(module)
-        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+        kept = self.config.decoder_type == "unet" or (self.level_start and module is self.decoder.classifier)
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)) and not kept:
             init.kaiming_normal_(module.weight, a=0.01)
 
     def maps(
@@ -217,6 +221,8 @@ class CMRForLandmarkDetection(CMRModelWithDecoder):
     Source: Jacob et al. 2024, section 3.3; the heatmaps of Xue et al. 2021, here as one distribution over the pixels
     and "not in this image".
     """
+
+    level_start = True
 
     def forward(
         self,
